@@ -1,0 +1,128 @@
+"""What is known of single images beyond their class: slice, patient and tumour outline, read from `data/raw`."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from brain_tumor.data.catalog import ANNOTATIONS_FOLDER, CLASSES
+from brain_tumor.errors import UserError
+
+Outline = NDArray[np.float64]
+"""(points, 2): x and y of a closed polygon, in fractions of the picture's width and height."""
+
+SLICES_FILE, OUTLINES_FILE = "slices.csv", "outlines.csv"
+
+SLICE_COLUMNS = ("image", "slice", "mirrored", "patient", "label", "fold")
+"""Columns of `slices.csv`.
+
+`image` is a path relative to `data/raw`; two images are copies of one another exactly if they name the same `slice`;
+`mirrored` is 1 for the mirror image of the slice, else 0; `label` is the true class, whatever the folder says; `fold`
+is a cut by patient, 1 to `FOLDS`.
+"""
+
+OUTLINE_COLUMNS = ("image", "outline")
+"""Columns of `outlines.csv`; `outline` is `x,y x,y …` as in `Outline`. Images without a tumour have no row."""
+
+FOLDS = 5
+
+_TOLERANCE = 0.05  # an outline drawn by hand may leave the picture by so much of its side
+_SUBPIXEL_BITS = 4
+
+
+def read_slices(raw: Path) -> pd.DataFrame | None:
+    """Read `annotations/slices.csv` below `raw`.
+
+    Returns:
+        A row an annotated image with `SLICE_COLUMNS`: text, but for `mirrored` (bool) and `fold` (int). None if the
+        set has no such file.
+
+    Raises:
+        UserError: other columns, an image named twice, an empty field, or a value that is not allowed.
+    """
+    path = raw / ANNOTATIONS_FOLDER / SLICES_FILE
+    table = _read_table(path, SLICE_COLUMNS)
+    if table is None:
+        return None
+    allowed = {
+        "mirrored": ("0", "1"),
+        "label": CLASSES,
+        "fold": tuple(str(fold) for fold in range(1, FOLDS + 1)),
+    }
+    for column, values in allowed.items():
+        for row in np.flatnonzero(~table[column].isin(values)):
+            got = table[column].iloc[row]
+            raise UserError(f"{path}, line {row + 2}: {column} is {got!r}, expected {', '.join(values)}")
+    return table.assign(mirrored=table["mirrored"] == "1", fold=table["fold"].astype(int))
+
+
+def read_outlines(raw: Path) -> dict[str, Outline]:
+    """Read `annotations/outlines.csv` below `raw`.
+
+    Returns:
+        The outline of each image that has one, by its path relative to `raw`; empty if the set has no such file.
+
+    Raises:
+        UserError: other columns, an image named twice, or an outline that is no polygon within its picture.
+    """
+    path = raw / ANNOTATIONS_FOLDER / OUTLINES_FILE
+    table = _read_table(path, OUTLINE_COLUMNS)
+    if table is None:
+        return {}
+    return {image: _parse_outline(path, image, text) for image, text in table.itertuples(index=False)}
+
+
+def format_outline(points: Outline) -> str:
+    """The text of an outline in `outlines.csv`, to a ten-thousandth of the side."""
+    return " ".join(f"{x:.4f},{y:.4f}" for x, y in points)
+
+
+def outline_mask(points: Outline, height: int, width: int) -> NDArray[np.bool_]:
+    """Fill an outline at any picture size.
+
+    Args:
+        points: (points, 2), x and y in fractions of width and height.
+        height: of the mask, in pixels.
+        width: of the mask, in pixels.
+
+    Returns:
+        (height, width), True on and inside the outline; what lies outside the picture is cut off.
+    """
+    pixels = points * (width, height) - 0.5  # a pixel's centre has whole coordinates
+    corners = np.rint(pixels * 2**_SUBPIXEL_BITS).astype(np.int32)
+    mask = np.zeros((height, width), np.uint8)
+    cv2.fillPoly(mask, [corners], 1, shift=_SUBPIXEL_BITS)
+    return mask.astype(bool)
+
+
+def _read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame | None:
+    """All fields as text, none empty, one row an image; None if there is no file."""
+    if not path.exists():
+        return None
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path} cannot be read as CSV ({reason}): run the download stage again") from None
+    if tuple(table.columns) != columns:
+        raise UserError(f"{path}: columns {', '.join(table.columns)}, expected {', '.join(columns)}")
+    for column in columns:
+        for row in np.flatnonzero(table[column] == ""):
+            raise UserError(f"{path}, line {row + 2}: {column} is empty: fill it in or remove the line")
+    for row in np.flatnonzero(table["image"].duplicated()):
+        raise UserError(f"{path}, line {row + 2}: {table['image'].iloc[row]} is named twice: remove one line")
+    return table
+
+
+def _parse_outline(path: Path, image: str, text: str) -> Outline:
+    try:
+        points = np.array([[float(number) for number in point.split(",")] for point in text.split()])
+    except ValueError:
+        raise UserError(f"{path}: the outline of {image} is not of the form 'x,y x,y …'") from None
+    if points.ndim != 2 or points.shape[1] != 2 or len(points) < 3:
+        raise UserError(f"{path}: the outline of {image} needs at least three points x,y")
+    if not (np.isfinite(points).all() and (points >= -_TOLERANCE).all() and (points <= 1 + _TOLERANCE).all()):
+        raise UserError(f"{path}: the outline of {image} leaves the picture: give fractions of width and height")
+    return points

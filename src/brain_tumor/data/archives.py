@@ -1,0 +1,166 @@
+"""A folder or a zip archive, listed and read alike, with nothing trusted that an archive says about itself."""
+
+import lzma
+import os
+import re
+import stat
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import IO, Protocol
+
+from brain_tumor.errors import UserError
+
+MAX_FILE_BYTES = 512 * 2**20
+"""Larger files are refused: an uncompressed picture of the largest size that is read has 256 MiB."""
+
+MAX_TOTAL_BYTES = 64 * 2**30
+"""Larger archives are refused, whatever the disk holds."""
+
+_CHUNK = 2**20
+
+_DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, UnicodeDecodeError)
+"""What zipfile raises for an archive that is cut off, altered, or packed by a method that it does not know."""
+
+
+class Tree(Protocol):
+    """Files below a root. Hidden files, and the folder that macOS adds to archives, are not listed."""
+
+    @property
+    def path(self) -> Path:
+        """The folder or archive, for messages."""
+
+    @property
+    def names(self) -> list[str]:
+        """Paths relative to the root, with forward slashes, sorted."""
+
+    def open(self, name: str) -> IO[bytes]:
+        """Open a file of `names` for reading."""
+
+
+class FolderTree:
+    """The files of a folder; links are followed, except back to a folder that holds them."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.names = sorted(
+            file.relative_to(path).as_posix() for file in _walk(path) if not _is_hidden(file.relative_to(path))
+        )
+
+    def open(self, name: str) -> IO[bytes]:
+        """Open a file of `names` for reading."""
+        return (self.path / name).open("rb")
+
+
+class ZipTree:
+    """The files of a zip archive whose directory has passed `_check_entries`."""
+
+    def __init__(self, path: Path, archive: zipfile.ZipFile) -> None:
+        entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+        _check_entries(path, entries)
+        self.path = path
+        self._archive = archive
+        self._entries = {entry.filename: entry for entry in entries}
+        self.names = sorted(name for name in self._entries if not _is_hidden(PurePosixPath(name)))
+
+    def open(self, name: str) -> IO[bytes]:
+        """Open a file of `names` for reading; zipfile never gives more bytes than the checked directory declares."""
+        return self._archive.open(self._entries[name])
+
+
+@contextmanager
+def open_tree(path: Path) -> Iterator[Tree]:
+    """Open a folder or a zip archive.
+
+    Raises:
+        UserError: neither of both, not readable, damaged, encrypted, of absurd size, or with entries outside its
+            folder; damage may show only when a file is read within the `with` block.
+    """
+    try:
+        if path.is_dir():
+            yield FolderTree(path)
+            return
+        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+            yield ZipTree(path, archive)
+    except _DAMAGED as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"{path} is no zip archive or a damaged one ({reason}): get it again") from None
+    except OSError as error:
+        raise UserError(f"{error.filename or path} cannot be read or copied: {error.strerror or error}") from None
+
+
+def copy_files(
+    tree: Tree,
+    targets: Mapping[str, str],
+    folder: Path,
+    progress: Callable[[Iterable[str]], Iterable[str]] = iter,
+) -> None:
+    """Copy files of a tree into a folder.
+
+    Args:
+        tree: where they are.
+        targets: for each name in the tree the path below `folder`.
+        folder: exists.
+        progress: wraps the names, for example a `tqdm` bar.
+
+    Raises:
+        UserError: a file larger than `MAX_FILE_BYTES`.
+    """
+    for name in progress(targets):
+        target = folder / targets[name]
+        target.parent.mkdir(parents=True, exist_ok=True)
+        size = 0
+        with tree.open(name) as source, target.open("wb") as copy:
+            while chunk := source.read(_CHUNK):
+                size += len(chunk)
+                if size > MAX_FILE_BYTES:
+                    raise UserError(f"{tree.path}: {name} has more than {MAX_FILE_BYTES:,} bytes: remove it")
+                copy.write(chunk)
+
+
+def _check_entries(path: Path, entries: list[zipfile.ZipInfo]) -> None:
+    names: set[str] = set()
+    for entry in entries:
+        name = entry.filename
+        if _leaves_folder(name):
+            raise UserError(f"{path}: the entry {name!r} lies outside the archive's folder: do not use this archive")
+        if stat.S_ISLNK(entry.external_attr >> 16):
+            raise UserError(f"{path}: the entry {name!r} is a link, only files are read: pack it anew")
+        if entry.flag_bits & 0x1:
+            raise UserError(f"{path}: the entry {name!r} is encrypted: unpack it and name the folder")
+        if entry.file_size > MAX_FILE_BYTES:
+            raise UserError(f"{path}: the entry {name!r} has {entry.file_size:,} bytes, at most {MAX_FILE_BYTES:,}")
+        if name in names:
+            raise UserError(f"{path}: the entry {name!r} is there twice: pack it anew")
+        names.add(name)
+    total = sum(entry.file_size for entry in entries)
+    if total > MAX_TOTAL_BYTES:
+        raise UserError(f"{path}: {total:,} bytes when unpacked, at most {MAX_TOTAL_BYTES:,}: do not use this archive")
+    for name in sorted(names):
+        for parent in PurePosixPath(name).parents:
+            if str(parent) in names:
+                raise UserError(f"{path}: the entry {str(parent)!r} is a file and a folder: pack it anew")
+
+
+def _leaves_folder(name: str) -> bool:
+    parts = re.split(r"[/\\]", name)
+    return not name or not parts[0] or ".." in parts or ":" in parts[0] or "\0" in name
+
+
+def _is_hidden(name: Path | PurePosixPath) -> bool:
+    return any(part.startswith(".") or part == "__MACOSX" for part in name.parts)
+
+
+def _walk(root: Path) -> Iterator[Path]:
+    def fail(error: OSError) -> None:
+        raise error
+
+    for top, folders, files in os.walk(root, onerror=fail, followlinks=True):
+        here = Path(top).resolve()
+        folders[:] = [name for name in folders if not here.is_relative_to((Path(top) / name).resolve())]
+        for name in files:
+            path = Path(top) / name
+            if path.is_file() or path.is_symlink():
+                yield path

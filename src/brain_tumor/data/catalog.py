@@ -1,0 +1,89 @@
+"""One row an image: what is in `data/raw`, and `data/split.csv` that says what each image is for."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from brain_tumor.errors import UserError
+from brain_tumor.files import atomic_file, file_digest
+
+CLASSES = ("glioma", "meningioma", "notumor", "pituitary")
+
+TRAINING, TESTING = "Training", "Testing"
+"""The published folders, and the values of the column `part`; it is empty where a set has no such folders."""
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
+
+ANNOTATIONS_FOLDER = "annotations"
+"""Folder of `data/raw` that holds `slices.csv` and `outlines.csv` where patients and outlines are known."""
+
+TRAIN, VALIDATION, TEST, EXCLUDED = "train", "validation", "test", "excluded"
+"""The values of the column `split`."""
+
+SPLITS = (TRAIN, VALIDATION, TEST)
+
+SPLIT_COLUMNS = ("path", "class", "part", "split", "reason", "group", "patient", "digest")
+"""Columns of `data/split.csv`; all are text, and empty where nothing is known.
+
+`path` is relative to `data/raw` with forward slashes, `digest` the SHA-256 of the file, `group` the name of the group
+of copies (the smallest path in it), `reason` why an image is excluded.
+"""
+
+
+def read_catalog(root: Path) -> pd.DataFrame:
+    """List the images below `root`, sorted by path: columns `path, class, part, digest`.
+
+    Raises:
+        UserError: no images, an unknown class folder, or an empty class.
+    """
+    if not root.is_dir():
+        raise UserError(f"{root} is no folder: run the download stage first")
+    rows = []
+    for folder, part in _part_folders(root):
+        for class_folder in sorted(path for path in folder.iterdir() if path.is_dir()):
+            if class_folder.name == ANNOTATIONS_FOLDER:
+                continue
+            if class_folder.name not in CLASSES:
+                raise UserError(f"{class_folder}: unknown class folder, expected {', '.join(CLASSES)}")
+            for file in sorted(class_folder.iterdir()):
+                if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith("."):
+                    rows.append((file.relative_to(root).as_posix(), class_folder.name, part, file_digest(file)))
+    catalog = pd.DataFrame(rows, columns=["path", "class", "part", "digest"], dtype=str)
+    if catalog.empty:
+        raise UserError(f"{root} holds no images: expected folders {', '.join(CLASSES)}")
+    for folder, part in _part_folders(root):
+        present = set(catalog.loc[catalog["part"] == part, "class"])
+        for name in sorted(set(CLASSES) - present):
+            raise UserError(f"{folder / name} holds no images: every class needs some")
+    return catalog.sort_values("path", ignore_index=True)
+
+
+def write_split(path: Path, split: pd.DataFrame) -> None:
+    """Write `data/split.csv`, every column in its place.
+
+    Raises:
+        ValueError: columns other than `SPLIT_COLUMNS`, or a path named twice.
+    """
+    if set(split.columns) != set(SPLIT_COLUMNS) or split["path"].duplicated().any():
+        raise ValueError(f"expected one row a path and the columns {SPLIT_COLUMNS}, got {tuple(split.columns)}")
+    with atomic_file(path) as temporary:
+        split.loc[:, list(SPLIT_COLUMNS)].to_csv(temporary, index=False)
+
+
+def read_split(path: Path) -> pd.DataFrame:
+    """Read `data/split.csv`; all columns are text, and empty where nothing is known.
+
+    Raises:
+        UserError: the file is not there, or its columns are others.
+    """
+    if not path.is_file():
+        raise UserError(f"{path} is not there: run the split stage first")
+    split = pd.read_csv(path, dtype=str, keep_default_na=False)
+    if tuple(split.columns) != SPLIT_COLUMNS:
+        raise UserError(f"{path}: expected the columns {', '.join(SPLIT_COLUMNS)}: run the split stage again")
+    return split
+
+
+def _part_folders(root: Path) -> list[tuple[Path, str]]:
+    parts = [(root / part, part) for part in (TRAINING, TESTING) if (root / part).is_dir()]
+    return parts or [(root, "")]

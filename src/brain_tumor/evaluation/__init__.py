@@ -1,0 +1,1 @@
+"""Functions of labels and probabilities; nothing here imports torch."""

@@ -1,0 +1,118 @@
+"""Grad-CAM: which places of the last feature map speak for a class.
+
+Source: Selvaraju et al., Grad-CAM, 2017, section 3. The network is passed as two callables, what comes before the
+explained layer's output and what comes after it, so no hook is needed and no gradient is taken below that layer.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Heat = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Maps:
+    """Class activation maps of a batch, as they come: not scaled.
+
+    Attributes:
+        values: (images, height, width) of the explained layer, at least 0, in logits: with a head of average pooling
+            and one linear layer, and where no place speaks against the class, a map sums to the logit less its bias.
+    """
+
+    values: Heat
+
+    @property
+    def maxima(self) -> Heat:
+        """(images,), the largest value of each map; 0 where no place speaks for the class.
+
+        Scaling a map to its own maximum hides that a map is weak, so the maximum is kept beside it.
+        """
+        maxima: Heat = self.values.max(axis=(1, 2))
+        return maxima
+
+
+def grad_cam(
+    activations_of: Callable[[Tensor], Tensor],
+    classify: Callable[[Tensor], Tensor],
+    features: Tensor,
+    targets: Tensor,
+) -> Maps:
+    """Explain one class for each image of a batch, with one forward and one backward pass.
+
+    Works with frozen parameters, and whether or not the caller records gradients. Modules must be in evaluation mode:
+    with batch statistics the images of a batch would explain one another.
+
+    Args:
+        activations_of: from `features` to the explained layer's output, (images, channels, height, width).
+        classify: from that output to logits, (images, classes).
+        features: input of `activations_of`, (images, ...).
+        targets: (images,), the class index that is explained for each image.
+
+    Raises:
+        ValueError: shapes that do not agree, or an unknown class.
+    """
+    activations, gradients = _activations_and_gradients(activations_of, classify, features, targets)
+    weights = gradients.mean(dim=(2, 3), keepdim=True)  # (images, channels, 1, 1)
+    maps = (weights * activations).sum(dim=1).relu()  # (images, height, width); no matrix product, so never bfloat16
+    return Maps(maps.cpu().numpy())
+
+
+def upsample(maps: Heat, size: int) -> Heat:
+    """Scale maps to the image, bilinear with pixel centres aligned.
+
+    Args:
+        maps: (images, height, width).
+        size: pixels a side of the result.
+
+    Returns:
+        (images, size, size); range and zero maps are kept.
+    """
+    scaled = np.empty((len(maps), size, size), np.float32)
+    for row, heat in enumerate(maps):
+        scaled[row] = cv2.resize(heat, (size, size), interpolation=cv2.INTER_LINEAR)
+    return scaled
+
+
+def normalise(maps: Heat) -> Heat:
+    """Scale each map to 0..1 by its own maximum; a map of zeros stays zero.
+
+    Args:
+        maps: (..., height, width), at least 0.
+    """
+    highest = maps.max(axis=(-2, -1), keepdims=True)
+    scaled: Heat = np.divide(maps, highest, out=np.zeros_like(maps), where=highest > 0)
+    return scaled
+
+
+def _activations_and_gradients(
+    activations_of: Callable[[Tensor], Tensor],
+    classify: Callable[[Tensor], Tensor],
+    features: Tensor,
+    targets: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """The explained layer's output and the gradient of each image's target logit by it, both (N, C, h, w)."""
+    with torch.inference_mode(False):  # tensors made in inference mode can never carry a gradient
+        with torch.no_grad():
+            activations = activations_of(features).clone()
+        if activations.ndim != 4 or targets.shape != activations.shape[:1]:
+            raise ValueError(
+                f"activations {tuple(activations.shape)} and targets {tuple(targets.shape)}: "
+                "expected (images, channels, height, width) and (images,)"
+            )
+        with torch.enable_grad():
+            activations.requires_grad_()
+            logits = classify(activations.clone())  # a copy, because modules may work in place
+            if logits.ndim != 2 or len(logits) != len(targets):
+                raise ValueError(f"logits {tuple(logits.shape)}, expected ({len(targets)}, classes)")
+            if len(targets) and not 0 <= int(targets.min()) <= int(targets.max()) < logits.shape[1]:
+                raise ValueError(f"targets must be from 0 to {logits.shape[1] - 1}")
+            # Images do not depend on one another, so the gradient of the sum holds the gradient of each.
+            chosen = logits.gather(1, targets[:, None]).sum()
+            (gradients,) = torch.autograd.grad(chosen, activations)
+    return activations.detach().float(), gradients.float()

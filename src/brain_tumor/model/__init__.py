@@ -1,0 +1,1 @@
+"""A torchvision backbone, its pretrained weights and a head."""

@@ -1,0 +1,183 @@
+"""The classifier: uint8 grey images in, logits out, and a file that describes itself."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from brain_tumor.errors import UserError
+from brain_tumor.files import atomic_file
+from brain_tumor.model.backbones import BACKBONES, Backbone
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
+"""Of RGB values in 0 to 1, as torchvision's pretrained networks expect them."""
+
+METADATA_KEY = "brain_tumor"
+
+
+class Description(BaseModel):
+    """Everything needed to build the network again and to use it, kept in the model file.
+
+    Attributes:
+        classes: names in the order of the logits.
+        image_size: pixels a side of the images it was trained on.
+        backbone, head, trainable, precision: as in the parameters of the train stage.
+        dropout: in the head while training.
+        temperature: divides the logits before the softmax.
+        study: parameters and data digest of the run that made it.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    classes: tuple[str, ...]
+    image_size: Annotated[int, Field(gt=0)]
+    backbone: str
+    head: str
+    trainable: str
+    precision: str
+    dropout: float
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+    study: Mapping[str, Any] = {}
+
+
+class Classifier(nn.Module):
+    """A convolutional trunk and a head.
+
+    The trunk is cut in two: `front` is frozen, so that its output can be computed once and kept; `activations` and
+    `classify` are what is trained. Without frozen layers the features that pass between them are the pixels.
+    """
+
+    def __init__(self, description: Description) -> None:
+        super().__init__()
+        backbone = BACKBONES[description.backbone]
+        self.description = description
+        self.cut = backbone.cuts[description.trainable]
+        self.trunk = _random_trunk(backbone)
+        self.trunk[: self.cut].requires_grad_(False)
+        self.head = HEADS[description.head](backbone, description)
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """(images, height, width) uint8 to (images, 3, height, width), as the pretrained trunk expects it."""
+        grey = pixels.unsqueeze(1).float() / 255
+        mean, deviation = grey.new_tensor([IMAGENET_MEAN, IMAGENET_DEVIATION]).view(2, 1, 3, 1, 1)
+        normalised = (grey - mean) / deviation
+        channels_last: Tensor = normalised.contiguous(memory_format=torch.channels_last)
+        return channels_last
+
+    def front(self, pixels: Tensor) -> Tensor:
+        """Features: the output of the frozen layers for uint8 pixels (images, height, width)."""
+        return self.trunk[: self.cut](self.normalise(pixels)) if self.cut else pixels
+
+    def activations(self, features: Tensor) -> Tensor:
+        """Output of the trunk's last layer (images, channels, height, width) from features; what Grad-CAM explains."""
+        activations: Tensor = self.trunk[self.cut :](features if self.cut else self.normalise(features))
+        return activations
+
+    def classify(self, activations: Tensor) -> Tensor:
+        """Logits (images, classes) from the trunk's output."""
+        logits: Tensor = self.head(activations)
+        return logits
+
+    def tail(self, features: Tensor) -> Tensor:
+        """Logits (images, classes) from features."""
+        return self.classify(self.activations(features))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Logits (images, classes) from uint8 pixels (images, height, width)."""
+        return self.tail(self.front(pixels))
+
+    def save(self, path: Path) -> None:
+        """Write weights and description as one safetensors file; the same model gives the same bytes."""
+        tensors = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
+        # One entry only: safetensors writes several in no fixed order.
+        metadata = {METADATA_KEY: self.description.model_dump_json()}
+        with atomic_file(path) as temporary:
+            save_file(tensors, temporary, metadata)
+
+
+def load_classifier(path: Path) -> Classifier:
+    """Read a model that `Classifier.save` wrote, in evaluation mode.
+
+    Raises:
+        UserError: no such file, not a model of this project, or its weights do not fit its description.
+    """
+    tensors, metadata = read_safetensors(path)
+    try:
+        description = Description.model_validate(json.loads(metadata[METADATA_KEY]))
+        classifier = Classifier(description)
+        classifier.load_state_dict(tensors)
+    except (KeyError, ValueError, ValidationError, RuntimeError) as error:
+        reason = str(error).split("\n")[0]
+        raise UserError(f"{path} is no model of this project ({reason}): run the train stage again") from None
+    return classifier.eval().to(memory_format=torch.channels_last)
+
+
+def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata of a safetensors file.
+
+    Raises:
+        UserError: no such file, a folder, or another format.
+    """
+    if not path.is_file():
+        raise UserError(f"{path} is no file: expected a .safetensors file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path} is not a whole .safetensors file ({error})") from None
+
+
+def _random_trunk(backbone: Backbone) -> nn.Sequential:
+    """The layers in use; built without memory first, because torchvision's whole VGG16 takes seconds to fill."""
+    with torch.device("meta"):
+        network = backbone.build()
+    trunk: nn.Sequential = getattr(network, backbone.trunk)[: backbone.length]
+    trunk.to_empty(device="cpu")
+    for module in trunk.modules():
+        if isinstance(module, nn.Conv2d) and module.bias is not None:
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")  # as torchvision does
+            nn.init.zeros_(module.bias)
+    return trunk
+
+
+def _pooled_head(backbone: Backbone, description: Description) -> nn.Module:
+    """Global average pooling, then only linear layers, so that Grad-CAM equals CAM (Zhou et al. 2016).
+
+    Batch normalisation evens out the features, whose scale differs by orders of magnitude between trunks.
+    """
+    return nn.Sequential(
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.BatchNorm1d(backbone.channels),
+        nn.Dropout(description.dropout),
+        nn.Linear(backbone.channels, len(description.classes)),
+    )
+
+
+def _imagenet_head(backbone: Backbone, description: Description) -> nn.Module:
+    """VGG16's own two layers of 4,096 units (Simonyan and Zisserman 2015), and a last layer for our classes."""
+    return nn.Sequential(
+        nn.MaxPool2d(2),
+        nn.AdaptiveAvgPool2d(7),
+        nn.Flatten(),
+        nn.Linear(backbone.channels * 7 * 7, 4096),
+        nn.ReLU(),
+        nn.Dropout(description.dropout),
+        nn.Linear(4096, 4096),
+        nn.ReLU(),
+        nn.Dropout(description.dropout),
+        nn.Linear(4096, len(description.classes)),
+    )
+
+
+HEADS = {"pooled": _pooled_head, "imagenet": _imagenet_head}
+
+PRETRAINED_HEAD_LAYERS = {"pooled": {}, "imagenet": {"classifier.0": "3", "classifier.3": "6"}}
+"""For each head, which layers of torchvision's network fill which of its own."""

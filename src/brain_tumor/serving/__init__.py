@@ -1,0 +1,1 @@
+"""What uses results and trained models: command line, report, audit."""

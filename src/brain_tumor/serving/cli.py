@@ -1,0 +1,42 @@
+"""The command `brain-tumor`."""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+import brain_tumor
+from brain_tumor.errors import UserError
+
+COMMANDS = {
+    "report": ("brain_tumor.serving.report", "write one HTML file from metrics and plots"),
+    "audit": ("brain_tumor.serving.audit", "find copies between the training and test folders of any image data set"),
+}
+"""For each command the module with its `add_arguments(parser)` and `run(args) -> int`, and what it does."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit status; an expected error is one line on stderr and 1, Ctrl-C 130.
+
+    Args:
+        arguments: those after the program's name; by default the process's own.
+    """
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    parser = argparse.ArgumentParser(prog="brain-tumor", description=brain_tumor.__doc__)
+    parser.add_argument("--version", action="version", version=f"%(prog)s {brain_tumor.__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, (module, description) in COMMANDS.items():
+        command = commands.add_parser(name, help=description, description=description)
+        if name in given[:1]:  # the module of the command that runs, and no other, so that each starts fast
+            implementation = importlib.import_module(module)
+            implementation.add_arguments(command)
+            command.set_defaults(run=implementation.run)
+    parsed = parser.parse_args(given)
+    try:
+        return int(parsed.run(parsed))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130

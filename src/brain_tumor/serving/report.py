@@ -1,0 +1,363 @@
+"""The report: one HTML file that carries metrics, pictures and parameters inside it."""
+
+import argparse
+import base64
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from brain_tumor.errors import UserError
+from brain_tumor.files import write_text
+from brain_tumor.params import PARAMS_FILE, load_params
+
+MAIN_SET, PHANTOM = "brain-tumor-mri", "phantom"
+"""Values of `download.dataset` that the report has words for."""
+
+METRICS = {
+    "split": Path("metrics/split.json"),
+    "train": Path("metrics/train.json"),
+    "evaluate": Path("metrics/evaluate.json"),
+    "explain": Path("metrics/explain.json"),
+}
+"""For each stage the file that the report cannot do without."""
+
+LOCK = Path("dvc.lock")
+
+PROTOCOLS = {
+    "published": "The published training and test images as they are. A test image that has a copy among the training "
+    "images makes the score too high: see the accuracy with and without a copy.",
+    "leak_free": "The published test images, all of them, and the published training images without any copy of a "
+    "test image.",
+    "grouped": "One fifth of all images, cut so that copies of one picture stay together: pictures that are new, from "
+    "the same sources.",
+    "patient": "One fifth of all images, cut so that all images of a patient stay together where the patient is "
+    "known: patients who are new, from the same sources.",
+}
+
+SOURCE_SHIFT = (
+    "In this set, taking the copies out takes nearly all of one source with it, so the score also tests the shift "
+    "from one source of pictures to another."
+)
+
+WEIGHTS = {
+    "imagenet": "weights pretrained on ImageNet",
+    "bsds500": "weights pretrained on ImageNet and then on the edges of BSDS500, not ImageNet's own",
+    "none": "random start weights",
+}
+
+PICTURES = {
+    "evaluate": {
+        "confusion_matrix.png": "Test images by true class (rows) and predicted class (columns), in counts and shares "
+        "of the true class.",
+    },
+    "train": {
+        "training_curves.png": "Loss and accuracy of the training and the validation images, epoch by epoch.",
+        "augmentation.png": "Training images beside the changed copies that were made of them. Validation and test "
+        "images are never changed.",
+    },
+    "split": {
+        "leaks.png": "Test images beside their copies among the published training images.",
+    },
+    "explain": {
+        "gradcam/overview.png": "Grad-CAM of a fixed sample of test images, chosen by file and not by score.",
+    },
+}
+"""Known pictures of `plots/` with their captions, by the stage in whose section they stand; others go to the end."""
+
+GALLERY = "gradcam"
+"""Folder of `plots/` whose further pictures stand small, side by side."""
+
+TEXT = Path("metrics/classification_report.txt")
+
+
+@dataclass(frozen=True)
+class Table:
+    """Named rows of text.
+
+    Attributes:
+        title: above the table; empty for none.
+        columns: headings beside the row names; none for a table of names and values.
+        rows: name and one cell a column.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A PNG inside the page: its data URI, caption, and words for who cannot see it."""
+
+    source: str
+    caption: str
+    alternative: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page; what is empty is not shown."""
+
+    title: str
+    paragraphs: Sequence[str] = ()
+    tables: Sequence[Table] = ()
+    pictures: Sequence[Picture] = ()
+    gallery: Sequence[Picture] = ()
+    text: str = ""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `brain-tumor report`."""
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("build/report.html"),
+        metavar="FILE",
+        help="the HTML file to write (default: %(default)s)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the report of the project in the current folder; name the file. Returns the exit status."""
+    write_report(Path(), args.output)
+    print(args.output)
+    return 0
+
+
+def write_report(project: Path, output: Path) -> None:
+    """Write what a study found as one HTML file that needs nothing beside it.
+
+    Args:
+        project: folder with `params.yaml`, `metrics/`, `plots/`, and `dvc.lock` where DVC ran the stages.
+        output: the file.
+
+    Raises:
+        UserError: a metrics file is not there (run its stage) or cannot be read, or `params.yaml` is not valid.
+    """
+    params = load_params(project / PARAMS_FILE)
+    metrics = {stage: _read_metrics(project / path, stage) for stage, path in METRICS.items()}
+    lock = _read_lock(project / LOCK)
+    current = dict(_flatten(params.model_dump()))
+    recorded = current | _locked_params(lock)
+    template = jinja2.Environment(
+        loader=jinja2.PackageLoader("brain_tumor.serving"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    ).get_template("report.html")
+    page = template.render(
+        phantom=recorded["download.dataset"] == PHANTOM,
+        dataset=recorded["download.dataset"],
+        protocol=recorded["split.protocol"],
+        changed=[
+            f"{name} is {_setting(current.get(name))}, the results rest on {_setting(value)}"
+            for name, value in recorded.items()
+            if current.get(name) != value
+        ],
+        headline=list(_headline(metrics["evaluate"])),
+        sections=list(_sections(project, metrics, recorded, lock)),
+    )
+    write_text(output, page)
+
+
+def tables(title: str, values: Mapping[str, Any]) -> Iterator[Table]:
+    """Show nested mappings as tables, whatever their names are.
+
+    Plain values become one table of names and values; mappings that lie side by side and have the same names become
+    the rows of one table; everything else gets a table of its own.
+
+    Args:
+        title: above the first table; those of nested mappings add their own name.
+        values: as read from JSON.
+    """
+    plain = {name: value for name, value in values.items() if not isinstance(value, Mapping)}
+    if plain:
+        yield Table(title, (), tuple((_words(name), (_text(value),)) for name, value in plain.items()))
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            key = tuple(value) if _is_flat(value) else ("nested", name)
+            alike.setdefault(key, []).append(name)
+    for names in alike.values():
+        if len(names) > 1:
+            columns = tuple(map(_words, values[names[0]]))
+            rows = tuple((_words(name), tuple(map(_text, values[name].values()))) for name in names)
+            yield Table("" if plain else title, columns, rows)
+        else:
+            heading = ": ".join(filter(None, (title, _words(names[0]))))
+            yield from tables(heading, values[names[0]])
+
+
+def _is_flat(value: Mapping[str, Any]) -> bool:
+    return bool(value) and not any(isinstance(item, Mapping) for item in value.values())
+
+
+def _headline(scores: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Name, value and note of the scores that stand on top."""
+    missing = {"accuracy", "correct", "images"} - scores.keys()
+    if missing:
+        raise UserError(f"{METRICS['evaluate']} holds no {', '.join(sorted(missing))}: run `dvc repro evaluate` again")
+    yield "accuracy", _percent(scores["accuracy"]), _counts(scores)
+    for name, value, note in (
+        ("balanced accuracy", scores.get("balanced_accuracy"), "mean recall of the classes"),
+        ("macro F1", scores.get("macro_f1"), "mean F1 of the classes"),
+    ):
+        if value is not None:
+            yield name, _percent(value), note
+    for name, title in (("with_copy", "with a copy"), ("without_copy", "without a copy")):
+        part = scores.get(name)
+        if part:
+            note = f"{_counts(part)}: test images {title} in the published training set"
+            yield title, _percent(part["accuracy"]), note
+
+
+def _sections(
+    project: Path, metrics: Mapping[str, Mapping[str, Any]], params: Mapping[str, Any], lock: Mapping[str, Any]
+) -> Iterator[Section]:
+    plots = project / "plots"
+    known = {name for pictures in PICTURES.values() for name in pictures}
+    every = sorted(path.relative_to(plots).as_posix() for path in plots.rglob("*.png"))
+    gallery = [name for name in every if name not in known and name.startswith(f"{GALLERY}/")]
+    others = [name for name in every if name not in known and name not in gallery]
+
+    def pictures(stage: str) -> list[Picture]:
+        return [_picture(plots / name, caption) for name, caption in PICTURES[stage].items() if name in every]
+
+    text = (project / TEXT).read_text(encoding="utf-8") if (project / TEXT).is_file() else ""
+    yield Section(
+        "What was tested on what",
+        list(_study(params)),
+        list(tables("", metrics["split"])),
+        pictures("split"),
+    )
+    yield Section("Test images", (), list(tables("", metrics["evaluate"])), pictures("evaluate"), text=text)
+    yield Section("Training", (), list(tables("", metrics["train"])), pictures("train"))
+    yield Section(
+        "What the network looks at",
+        [
+            "Grad-CAM colours the places that speak for a class; the line marks half of the map's maximum. "
+            "A wrong prediction is shown with the maps of the predicted and of the true class. "
+            "A map tells what moved the network, not where a tumour is."
+        ],
+        list(tables("", metrics["explain"])),
+        pictures("explain"),
+        [_picture(plots / name, "") for name in gallery],
+    )
+    files = sorted(path for path in (project / "metrics").glob("*.json") if path.stem not in METRICS)
+    further = [table for path in files for table in tables(_words(path.stem), _read_metrics(path, path.stem))]
+    if further or others:
+        yield Section("More", (), further, [_picture(plots / name, _words(Path(name).stem)) for name in others])
+    yield Section("Parameters", (), list(_parameter_tables(params)))
+    outs = tuple(
+        (out["path"], (stage, f"{out['size']:,}", out["md5"]))
+        for stage, entry in lock.get("stages", {}).items()
+        for out in entry.get("outs", ())
+        if {"path", "size", "md5"} <= out.keys()
+    )
+    if outs:
+        words = [f"Results of the stages as {LOCK} records them: who has the same digests has the same files."]
+        yield Section("Files", words, [Table("", ("stage", "bytes", "MD5"), outs)])
+
+
+def _study(params: Mapping[str, Any]) -> Iterator[str]:
+    """Sentences that tell data, protocol and network."""
+    dataset, protocol, weights = params["download.dataset"], params["split.protocol"], params["train.weights"]
+    yield f"Data set {dataset}, protocol {protocol}. {PROTOCOLS.get(protocol, '')}"
+    if (dataset, protocol) == (MAIN_SET, "leak_free"):
+        yield SOURCE_SHIFT
+    yield (
+        f"Network {params['train.backbone']} with the {params['train.head']} head, "
+        f"{WEIGHTS.get(weights, f'start weights from {weights}')}; trained: {params['train.trainable']}."
+    )
+
+
+def _parameter_tables(params: Mapping[str, Any]) -> Iterator[Table]:
+    sections: dict[str, list[tuple[str, tuple[str, ...]]]] = {}
+    for name, value in params.items():
+        section, _, short = name.rpartition(".")
+        sections.setdefault(section, []).append((short, (_setting(value),)))
+    for section, rows in sections.items():
+        yield Table(section, (), tuple(rows))
+
+
+def _read_metrics(path: Path, stage: str) -> dict[str, Any]:
+    if not path.is_file():
+        raise UserError(f"{path} is not there: run `dvc repro {stage}` first")
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path} is not valid JSON ({error}): run `dvc repro {stage}` again") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path} holds no JSON object: run `dvc repro {stage}` again")
+    return values
+
+
+def _read_lock(path: Path) -> dict[str, Any]:
+    """What DVC recorded; empty where the stages were run by hand."""
+    if not path.is_file():
+        return {}
+    try:
+        return dict(YAML(typ="safe", pure=True).load(path) or {})
+    except (YAMLError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path} is not valid YAML ({reason}): `git checkout {path.name}`") from None
+
+
+def _locked_params(lock: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters with which the stages last ran, under their full names."""
+    stages = lock.get("stages", {}).values()
+    recorded = (stage.get("params", {}).get(PARAMS_FILE.name, {}) for stage in stages)
+    return {name: value for params in recorded for name, value in _flatten(params)}
+
+
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flatten(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _picture(path: Path, caption: str) -> Picture:
+    data = base64.b64encode(path.read_bytes()).decode("ascii")
+    return Picture(f"data:image/png;base64,{data}", caption, _words(path.stem))
+
+
+def _words(name: object) -> str:
+    return str(name).replace("_", " ")
+
+
+def _counts(scores: Mapping[str, Any]) -> str:
+    return f"{scores['correct']:,} of {scores['images']:,}"
+
+
+def _percent(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.1%}"
+
+
+def _setting(value: object) -> str:
+    """A parameter as it is written in YAML."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _text(value: object) -> str:
+    match value:
+        case None:
+            return "undefined"
+        case bool():
+            return "yes" if value else "no"
+        case int():
+            return f"{value:,}"
+        case float():
+            return f"{value:,.4f}" if value == 0 or abs(value) >= 1e-3 else f"{value:.3g}"
+        case list():
+            return ", ".join(map(_text, value))
+        case _:
+            return str(value)

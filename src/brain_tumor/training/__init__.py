@@ -1,0 +1,1 @@
+"""The Lightning task, the cached output of frozen layers, the run."""

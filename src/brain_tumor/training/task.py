@@ -1,0 +1,78 @@
+"""The Lightning task: loss, optimiser, schedule."""
+
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim import AdamW, Optimizer
+from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler, OneCycleLR
+
+from brain_tumor.model.classifier import Classifier
+from brain_tumor.params import TrainParams
+
+Batch = tuple[Tensor, Tensor]
+"""Features and labels."""
+
+
+class ClassificationTask(lightning.LightningModule):
+    """Train the tail of a classifier on features.
+
+    The training loss is weighted by class and smoothed; the validation loss is neither, so that it can be compared
+    between parameters. Both are means over the images of an epoch, logged as `train_loss`, `train_accuracy`,
+    `val_loss` and `val_accuracy`.
+    """
+
+    def __init__(self, classifier: Classifier, params: TrainParams, class_weights: Tensor) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.params = params
+        self.loss = nn.CrossEntropyLoss(class_weights, label_smoothing=params.label_smoothing)
+
+    def training_step(self, batch: Batch) -> Tensor:
+        features, labels = batch
+        logits = self.classifier.tail(features)
+        loss: Tensor = self.loss(logits.float(), labels)
+        self._log("train", loss, logits, labels)
+        return loss
+
+    def validation_step(self, batch: Batch) -> None:
+        features, labels = batch
+        logits = self.classifier.tail(features)
+        self._log("val", functional.cross_entropy(logits.float(), labels), logits, labels)
+
+    def on_train_epoch_start(self) -> None:
+        self.classifier.trunk[: self.classifier.cut].eval()
+
+    def configure_optimizers(self) -> Any:
+        """AdamW (Loshchilov and Hutter 2019); biases and normalisation do not decay."""
+        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        groups = [
+            {"params": [p for p in trained if p.ndim > 1], "weight_decay": self.params.weight_decay},
+            {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+        optimizer = AdamW(groups, lr=self.params.learning_rate, fused=True)
+        scheduler = _scheduler(optimizer, self.params, int(self.trainer.estimated_stepping_batches))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _log(self, part: str, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
+        accuracy = (logits.argmax(dim=1) == labels).float().mean()
+        values = {f"{part}_loss": loss.detach(), f"{part}_accuracy": accuracy}
+        self.log_dict(values, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(labels))
+
+
+def balanced_weights(labels: Tensor, classes: int) -> Tensor:
+    """(classes,), inversely proportional to how often a class occurs; mean 1 over the images."""
+    counts = torch.bincount(labels, minlength=classes)
+    return len(labels) / (classes * counts.float())
+
+
+def _scheduler(optimizer: Optimizer, params: TrainParams, steps: int) -> LRScheduler:
+    match params.schedule:
+        case "one_cycle":
+            return OneCycleLR(optimizer, max_lr=params.learning_rate, total_steps=steps)
+        case "cosine":
+            return CosineAnnealingLR(optimizer, T_max=steps)
+        case "constant":
+            return LambdaLR(optimizer, lambda _: 1.0)

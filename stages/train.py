@@ -1,0 +1,25 @@
+"""Train the classifier and keep the epoch with the best validation loss."""
+
+from pathlib import Path
+
+from brain_tumor.data.arrays import open_arrays
+from brain_tumor.files import atomic_file, write_json
+from brain_tumor.params import load_params
+from brain_tumor.stage import stage
+from brain_tumor.training.features import cache_folder, open_cache
+from brain_tumor.training.run import fit
+
+
+@stage
+def main() -> None:
+    params = load_params()
+    arrays = open_arrays(Path("data/arrays"))
+    result = fit(arrays, params.train, params.seed, open_cache(), cache_folder())
+    result.classifier.save(Path("models/model.safetensors"))
+    with atomic_file(Path("plots/history.csv")) as temporary:
+        result.history.to_csv(temporary, index=False)
+    write_json(Path("metrics/train.json"), result.summary)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from brain_tumor.data.arrays import INDEX_COLUMNS, open_arrays, write_part, write_reader
+from brain_tumor.data.catalog import CLASSES, SPLITS
+from brain_tumor.errors import UserError
+
+
+@pytest.fixture
+def index():
+    rows = [(f"Training/{name}/a.jpg", name, 0, f"Training/{name}/a.jpg") for name in CLASSES]
+    return pd.DataFrame(rows, columns=list(INDEX_COLUMNS))
+
+
+@pytest.fixture
+def folder(tmp_path, rng, index):
+    for name in SPLITS:
+        write_part(tmp_path, name, rng.integers(0, 256, (4, 32, 32), dtype=np.uint8), index)
+    write_reader(tmp_path, {"image_size": 32})
+    return tmp_path
+
+
+def test_what_is_written_is_read_back(tmp_path, rng, index):
+    images = {name: rng.integers(0, 256, (4, 32, 32), dtype=np.uint8) for name in SPLITS}
+    for name in SPLITS:
+        write_part(tmp_path, name, images[name], index)
+    write_reader(tmp_path, {"image_size": 32})
+
+    arrays = open_arrays(tmp_path)
+
+    for name in SPLITS:
+        part = getattr(arrays, name)
+        assert np.array_equal(part.images, images[name])
+        assert part.labels.tolist() == [0, 1, 2, 3]
+        pd.testing.assert_frame_equal(part.index, index, check_dtype=False)
+    assert arrays.image_size == 32
+    assert arrays.reader == {"image_size": 32}
+
+
+def test_arrays_are_memory_maps_that_cannot_be_written(folder):
+    images = open_arrays(folder).train.images
+
+    assert isinstance(images, np.memmap)
+    with pytest.raises(ValueError, match="read-only"):
+        images[0] = 0
+
+
+def test_images_and_rows_must_agree(tmp_path, index):
+    with pytest.raises(ValueError, match="3 images, 4 rows"):
+        write_part(tmp_path, "train", np.zeros((3, 32, 32), np.uint8), index)
+
+
+@pytest.mark.parametrize("name", ["train.npy", "validation.csv", "reader.json"])
+def test_a_missing_file_is_named(folder, name):
+    (folder / name).unlink()
+
+    with pytest.raises(UserError, match=f"{name} is not there: run the augment stage"):
+        open_arrays(folder)
+
+
+def test_a_split_without_images_is_refused(folder, index):
+    write_part(folder, "validation", np.zeros((0, 32, 32), np.uint8), index.iloc[:0])
+
+    with pytest.raises(UserError, match="validation: 0 images"):
+        open_arrays(folder)

@@ -1,0 +1,104 @@
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from brain_tumor.data.augmentation import augment, copies_per_image, policy, sample_of_copies
+from brain_tumor.data.catalog import CLASSES
+
+
+@pytest.fixture
+def index():
+    classes = ["glioma"] * 5 + ["meningioma"] * 3 + ["notumor"] * 2 + ["pituitary"] * 5
+    paths = [f"Training/{name}/{number}.jpg" for number, name in enumerate(classes)]
+    return pd.DataFrame({"path": paths, "class": classes, "group": paths})
+
+
+@pytest.fixture
+def images(rng, index):
+    return rng.integers(0, 256, (len(index), 48, 48), dtype=np.uint8)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(1, 40), min_size=4, max_size=4), st.integers(0, 3), st.integers(0, 2**32 - 1))
+def test_balanced_classes_are_equal_and_images_of_a_class_differ_by_at_most_one(sizes, copies, seed):
+    classes = pd.Series(np.repeat(CLASSES, sizes))
+
+    counts = copies_per_image(classes, copies, balance=True, rng=np.random.default_rng(seed))
+
+    rows = counts + 1
+    per_class = pd.Series(rows).groupby(classes.to_numpy())
+    assert per_class.sum().eq(max(sizes) * (1 + copies)).all()
+    assert (per_class.max() - per_class.min()).le(1).all()
+
+
+def test_without_balance_every_image_has_as_many_copies(index, rng):
+    assert copies_per_image(index["class"], 3, balance=False, rng=rng).tolist() == [3] * len(index)
+
+
+def test_originals_stay_as_they_are_and_copies_differ(images, index, params):
+    before = images.copy()
+
+    result, table = augment(images, index, params.augment, seed=3)
+
+    originals = (table["copy"] == 0).to_numpy()
+    assert np.array_equal(images, before)
+    assert np.array_equal(result[originals], images)
+    rows = table["path"].map({path: row for row, path in enumerate(index["path"])}).to_numpy()
+    changed = (result != images[rows]).reshape(len(rows), -1).any(axis=1)
+    assert changed[~originals].all()
+    assert table["class"].value_counts().nunique() == 1
+
+
+def test_same_seed_same_copies_and_another_seed_others(images, index, params):
+    first, _ = augment(images, index, params.augment, seed=3)
+    again, _ = augment(images, index, params.augment, seed=3)
+    other, _ = augment(images, index, params.augment, seed=4)
+
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_a_copy_does_not_depend_on_the_other_images(images, index, params):
+    alone = params.augment.model_copy(update={"balance": False, "copies": 2})
+
+    everything, table = augment(images, index, alone, seed=3)
+    half, half_table = augment(images[4:9], index.iloc[4:9].reset_index(drop=True), alone, seed=3)
+
+    chosen = table["path"].isin(half_table["path"]).to_numpy()
+    assert np.array_equal(everything[chosen], half)
+
+
+def test_policy_without_changes_gives_the_image_back(images, params):
+    still = params.augment.model_copy(update={"rotation": 0.0, "flip": 0.0, "noise": 0.0})
+
+    assert np.array_equal(policy(still)(image=images[0])["image"], images[0])
+
+
+def test_a_sure_flip_mirrors(images, params):
+    mirrored = params.augment.model_copy(update={"rotation": 0.0, "flip": 1.0, "noise": 0.0})
+
+    assert np.array_equal(policy(mirrored)(image=images[0])["image"], images[0][:, ::-1])
+
+
+def test_sample_shows_one_image_a_class_with_all_its_copies(images, index, params):
+    result, table = augment(images, index, params.augment, seed=3)
+
+    originals, copies, classes = sample_of_copies(result, table)
+
+    assert classes == sorted(CLASSES)
+    most = table.groupby("class")["copy"].max()
+    assert [len(several) for several in copies] == [most[name] for name in classes]
+    first = table.index[(table["class"] == "meningioma") & (table["copy"] == most["meningioma"])][0]
+    assert np.array_equal(originals[1], images[index["path"].tolist().index(table["path"].iat[first])])
+    assert np.array_equal(copies[1][-1], result[first])
+
+
+def test_sample_without_copies_shows_the_originals(images, index, params):
+    alone = params.augment.model_copy(update={"copies": 0, "balance": False})
+
+    originals, copies, _ = sample_of_copies(*augment(images, index, alone, seed=3))
+
+    assert len(originals) == len(CLASSES)
+    assert copies == [[]] * len(CLASSES)

@@ -1,0 +1,83 @@
+import hashlib
+
+import pandas as pd
+import pytest
+
+from brain_tumor.data.catalog import CLASSES, SPLIT_COLUMNS, read_catalog, read_split, write_split
+from brain_tumor.errors import UserError
+
+
+@pytest.fixture
+def root(tmp_path):
+    for part in ("Training", "Testing"):
+        for name in CLASSES:
+            (tmp_path / part / name).mkdir(parents=True)
+            (tmp_path / part / name / "b.jpg").write_bytes(f"{part} {name}".encode())
+    return tmp_path
+
+
+@pytest.fixture
+def split():
+    row = ("Training/glioma/a.jpg", "glioma", "Training", "train", "", "Training/glioma/a.jpg", "", "0" * 64)
+    return pd.DataFrame([row], columns=list(SPLIT_COLUMNS))
+
+
+def test_every_image_has_a_row(root):
+    (root / "Testing" / "glioma" / "a.PNG").write_bytes(b"a")
+    (root / "Testing" / "glioma" / "Thumbs.db").write_bytes(b"no image")
+    (root / "annotations").mkdir()
+
+    catalog = read_catalog(root)
+
+    assert len(catalog) == 9
+    assert catalog["path"].is_monotonic_increasing
+    first = catalog.iloc[0]
+    assert first.to_list() == ["Testing/glioma/a.PNG", "glioma", "Testing", hashlib.sha256(b"a").hexdigest()]
+
+
+def test_folders_of_classes_alone_have_no_part(root):
+    catalog = read_catalog(root / "Training")
+
+    assert catalog["part"].eq("").all()
+    assert catalog["path"].iat[0] == "glioma/b.jpg"
+
+
+def test_an_unknown_class_folder_is_named(root):
+    (root / "Training" / "menigioma").mkdir()
+
+    with pytest.raises(UserError, match="menigioma: unknown class folder, expected glioma, meningioma"):
+        read_catalog(root)
+
+
+def test_an_empty_class_is_named(root):
+    (root / "Testing" / "notumor" / "b.jpg").unlink()
+
+    with pytest.raises(UserError, match="notumor holds no images"):
+        read_catalog(root)
+
+
+def test_nothing_at_all_is_refused(tmp_path):
+    with pytest.raises(UserError, match="holds no images"):
+        read_catalog(tmp_path)
+    with pytest.raises(UserError, match="is no folder: run the download stage"):
+        read_catalog(tmp_path / "absent")
+
+
+def test_split_is_read_back_as_text(tmp_path, split):
+    write_split(tmp_path / "split.csv", split)
+
+    pd.testing.assert_frame_equal(read_split(tmp_path / "split.csv"), split, check_dtype=False)
+
+
+def test_split_refuses_a_path_named_twice(tmp_path, split):
+    with pytest.raises(ValueError, match="one row a path"):
+        write_split(tmp_path / "split.csv", pd.concat([split, split]))
+
+
+def test_split_of_another_release_is_refused(tmp_path):
+    (tmp_path / "split.csv").write_text("path,label\n")
+
+    with pytest.raises(UserError, match="expected the columns path, class"):
+        read_split(tmp_path / "split.csv")
+    with pytest.raises(UserError, match="run the split stage first"):
+        read_split(tmp_path / "absent.csv")

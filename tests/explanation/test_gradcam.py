@@ -1,0 +1,155 @@
+import numpy as np
+import pytest
+import torch
+from captum.attr import LayerGradCam
+from torch import nn
+from torch.nn.functional import interpolate
+
+from brain_tumor.explanation.gradcam import grad_cam, normalise, upsample
+
+CHANNELS, SIDE, CLASSES = 6, 5, 4
+
+
+def network(*, pooled):
+    """A trunk with in-place ReLUs and a head, frozen, in evaluation mode."""
+    torch.manual_seed(3)
+    trunk = nn.Sequential(
+        nn.Conv2d(3, CHANNELS, 3, padding=1),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1),
+        nn.ReLU(inplace=True),
+    )
+    if pooled:
+        layers = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.5), nn.Linear(CHANNELS, CLASSES)]
+    else:
+        layers = [nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(CHANNELS * SIDE**2, 16), nn.ReLU(inplace=True)]
+        layers += [nn.Linear(16, CLASSES)]
+    head = nn.Sequential(*layers)
+    return trunk.requires_grad_(False).eval(), head.requires_grad_(False).eval()
+
+
+@pytest.fixture
+def features():
+    return torch.randn(8, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(5))
+
+
+@pytest.fixture
+def targets():
+    return torch.arange(8) % CLASSES
+
+
+@pytest.mark.parametrize("pooled", [True, False])
+def test_agrees_with_captum(features, targets, pooled):
+    trunk, head = network(pooled=pooled)
+    oracle = LayerGradCam(nn.Sequential(trunk, head), trunk)
+    expected = oracle.attribute(features.clone().requires_grad_(), targets, relu_attributions=True)
+
+    maps = grad_cam(trunk, head, features, targets).values
+
+    np.testing.assert_allclose(maps, expected.detach()[:, 0], rtol=1e-4, atol=1e-6)
+    assert maps.max() > 0  # the case is not trivial
+
+
+def test_equals_cam_for_average_pooling_and_one_linear_layer(features, targets):
+    trunk, head = network(pooled=True)
+    weights = head[-1].weight[targets]  # (images, channels)
+    cam = torch.einsum("nc,nchw->nhw", weights, trunk(features)) / SIDE**2
+
+    maps = grad_cam(trunk, head, features, targets)
+
+    np.testing.assert_allclose(maps.values, cam.relu(), rtol=1e-4, atol=1e-7)
+    np.testing.assert_allclose(maps.maxima, cam.relu().amax((1, 2)), rtol=1e-4, atol=1e-7)
+
+
+def test_positive_maps_sum_to_the_logit_without_bias(features, targets):
+    trunk, head = network(pooled=True)
+    head[-1].weight.abs_()
+    maps = grad_cam(trunk, head, features, targets).values
+    logits = head(trunk(features))[torch.arange(8), targets] - head[-1].bias[targets]
+    np.testing.assert_allclose(maps.sum(axis=(1, 2)), logits, rtol=1e-4)
+
+
+@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode, torch.enable_grad])
+@pytest.mark.parametrize("identity", [True, False])
+def test_works_whether_gradients_are_recorded_or_not(features, targets, context, identity):
+    trunk, head = network(pooled=False)
+    outside = trunk(features)
+    expected = grad_cam(trunk, head, features, targets).values
+    with context():
+        # With every layer frozen, what is cached is the explained layer's own output.
+        maps = (
+            grad_cam(nn.Identity(), head, outside + 0, targets)
+            if identity
+            else grad_cam(trunk, head, features, targets)
+        )
+        assert torch.is_grad_enabled() == (context is torch.enable_grad)
+    np.testing.assert_allclose(maps.values, expected, rtol=1e-5, atol=1e-7)
+
+
+def test_leaves_input_parameters_and_gradients_alone(features, targets):
+    trunk, head = network(pooled=False)
+    for parameter in head.parameters():
+        parameter.requires_grad_()
+    given, weights = features.clone(), head[2].weight.clone()
+    grad_cam(trunk, head, features, targets)
+    assert torch.equal(features, given)
+    assert torch.equal(head[2].weight, weights)
+    assert not features.requires_grad
+    assert all(parameter.grad is None for parameter in head.parameters())
+
+
+def test_images_of_a_batch_do_not_explain_one_another(features, targets):
+    trunk, head = network(pooled=False)
+    whole = grad_cam(trunk, head, features, targets).values
+    for row in range(len(features)):
+        alone = grad_cam(trunk, head, features[row : row + 1], targets[row : row + 1]).values
+        np.testing.assert_allclose(alone[0], whole[row], rtol=1e-4, atol=1e-6)
+
+
+def test_a_class_that_nothing_speaks_for_has_a_map_of_zeros(features):
+    trunk, head = network(pooled=True)
+    head[-1].weight[2] = -1
+    maps = grad_cam(trunk, head, features, torch.full((8,), 2))
+    assert not maps.values.any()
+    assert not maps.maxima.any()
+    assert not normalise(maps.values).any()
+
+
+def test_half_precision_gives_float32_maps(features, targets):
+    trunk, head = network(pooled=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        maps = grad_cam(trunk, head, features, targets).values
+    assert maps.dtype == np.float32
+    np.testing.assert_allclose(maps, grad_cam(trunk, head, features, targets).values, atol=0.02)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [torch.zeros(7, dtype=torch.long), torch.full((8,), CLASSES), torch.full((8,), -1), torch.zeros(8, 1).long()],
+)
+def test_refuses_targets_that_do_not_fit(features, wrong):
+    with pytest.raises(ValueError, match="targets"):
+        grad_cam(*network(pooled=True), features, wrong)
+
+
+def test_refuses_logits_that_are_no_table(features, targets):
+    trunk, _ = network(pooled=True)
+    with pytest.raises(ValueError, match="logits"):
+        grad_cam(trunk, nn.Identity(), features, targets)
+
+
+@pytest.mark.parametrize("size", [14, 32, 224])
+def test_upsample_agrees_with_torch(rng, size):
+    maps = rng.random((3, 14, 14), dtype=np.float32)
+    expected = interpolate(torch.from_numpy(maps)[None], size=(size, size), mode="bilinear", align_corners=False)[0]
+    np.testing.assert_allclose(upsample(maps, size), expected, atol=1e-5)
+
+
+def test_normalise_scales_each_map_by_itself(rng):
+    maps = rng.random((3, 4, 4), dtype=np.float32) * np.array([1, 100, 0], np.float32)[:, None, None]
+    given = maps.copy()
+    scaled = normalise(maps)
+    np.testing.assert_array_equal(scaled.max(axis=(1, 2)), [1, 1, 0])
+    np.testing.assert_allclose(scaled[1] * maps[1].max(), maps[1], rtol=1e-6)
+    np.testing.assert_array_equal(maps, given)
+    assert scaled.dtype == np.float32

@@ -1,0 +1,101 @@
+"""A copy of the project in a git and DVC repository of its own, on a small phantom."""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+PROJECT = Path(__file__).resolve().parent.parent.parent
+
+QUICK = {
+    "download.dataset": "phantom",
+    "split.protocol": "published",
+    "augment.image_size": 64,
+    "augment.copies": 1,
+    "train.weights": "none",
+    "train.trainable": "head",
+    "train.epochs": 2,
+    "train.precision": "fp32",
+    "explain.images_per_class": 1,
+}
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A folder with the project in it, and the commands that a user would run there."""
+
+    folder: Path
+    cache: Path
+
+    def run(self, *command: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
+        variables = {name: value for name, value in os.environ.items() if not name.startswith("BRAIN_TUMOR_")}
+        variables |= {
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+            "PYTHONPATH": str(self.folder / "src"),
+            "BRAIN_TUMOR_CACHE": str(self.cache),
+            "GIT_CONFIG_GLOBAL": os.devnull,
+        }
+        result = subprocess.run(
+            command, cwd=self.folder, env=variables | environment, capture_output=True, text=True, check=False
+        )
+        assert not check or result.returncode == 0, result.stdout + result.stderr
+        return result
+
+    def dvc(self, *arguments: str, check: bool = True, **environment: str) -> str:
+        result = self.run(sys.executable, "-m", "dvc", *arguments, check=check, **environment)
+        return result.stdout + result.stderr
+
+    def repro(self) -> set[str]:
+        """Run the pipeline; the stages that were run, not restored or skipped."""
+        lines = self.dvc("repro").splitlines()
+        return {line.split("'")[1] for line in lines if line.startswith("Running stage")}
+
+    def set(self, **changes: object) -> None:
+        """Change parameters, given as `section__name=value`."""
+        yaml = YAML()
+        file = self.folder / "params.yaml"
+        values = yaml.load(file)
+        for name, value in changes.items():
+            section, parameter = name.split("__")
+            values[section][parameter] = value
+        yaml.dump(values, file)
+
+    def commit(self) -> None:
+        identity = ("-c", "user.name=Test", "-c", "user.email=test@example.org")
+        self.run("git", "add", "--all")
+        self.run("git", *identity, "commit", "--quiet", "--message", "results")
+
+
+def copy_project(folder: Path) -> None:
+    """The files that make the pipeline, without results."""
+    for name in ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore"):
+        shutil.copyfile(PROJECT / name, folder / name)
+    for name in ("stages", "src"):
+        shutil.copytree(PROJECT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory) -> Repository:
+    """The pipeline run once on the small phantom, results committed. Not to be changed: see `repository`."""
+    repository = Repository(tmp_path_factory.mktemp("project"), tmp_path_factory.mktemp("cache"))
+    copy_project(repository.folder)
+    repository.run("git", "init", "--quiet", "--initial-branch=main")
+    repository.dvc("init", "--quiet")
+    repository.dvc("config", "core.analytics", "false")
+    repository.set(**{name.replace(".", "__"): value for name, value in QUICK.items()})
+    assert repository.repro() == {"download", "split", "augment", "train", "evaluate", "explain"}
+    repository.commit()
+    return repository
+
+
+@pytest.fixture
+def repository(finished, tmp_path) -> Repository:
+    """A copy of the finished project that a test may change."""
+    folder = tmp_path / "project"
+    shutil.copytree(finished.folder, folder)
+    return Repository(folder, finished.cache)

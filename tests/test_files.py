@@ -1,0 +1,136 @@
+import hashlib
+import json
+import stat
+
+import pytest
+
+from brain_tumor.errors import UserError
+from brain_tumor.files import atomic_file, atomic_folder, file_digest, write_json, write_text
+
+
+class Stopped(Exception):
+    pass
+
+
+def write_half_a_file(path):
+    with atomic_file(path) as temporary:
+        temporary.write_text("half")
+        raise Stopped
+
+
+def write_half_a_folder(path):
+    with atomic_folder(path) as temporary:
+        (temporary / "half").touch()
+        raise Stopped
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_file_appears_only_when_the_block_has_ended(tmp_path):
+    path = tmp_path / "new" / "model.npy"
+
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(b"whole")
+        assert temporary.parent == path.parent
+        assert temporary.suffix == ".npy"
+        assert not path.exists()
+
+    assert path.read_bytes() == b"whole"
+    assert names(path.parent) == ["model.npy"]
+
+
+def test_an_interrupted_file_leaves_the_old_one_and_nothing_else(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+
+    with pytest.raises(Stopped):
+        write_half_a_file(path)
+
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_a_file_has_the_same_rights_as_one_that_was_simply_opened(tmp_path):
+    (tmp_path / "plain").touch()
+    write_text(tmp_path / "atomic", "")
+
+    assert stat.S_IMODE((tmp_path / "atomic").stat().st_mode) == stat.S_IMODE((tmp_path / "plain").stat().st_mode)
+
+
+def test_a_folder_has_the_same_rights_as_one_that_was_simply_made(tmp_path):
+    (tmp_path / "plain").mkdir()
+    with atomic_folder(tmp_path / "atomic"):
+        pass
+
+    assert stat.S_IMODE((tmp_path / "atomic").stat().st_mode) == stat.S_IMODE((tmp_path / "plain").stat().st_mode)
+
+
+def test_a_folder_replaces_the_old_one_whole(tmp_path):
+    target = tmp_path / "data" / "raw"
+    target.mkdir(parents=True)
+    (target / "old").touch()
+
+    with atomic_folder(target) as temporary:
+        (temporary / "new").touch()
+        assert names(target) == ["old"]
+
+    assert names(target) == ["new"]
+    assert names(target.parent) == ["raw"]
+
+
+def test_an_interrupted_folder_leaves_the_old_one_and_nothing_else(tmp_path):
+    target = tmp_path / "raw"
+    target.mkdir()
+    (target / "old").touch()
+
+    with pytest.raises(Stopped):
+        write_half_a_folder(target)
+
+    assert names(tmp_path) == ["raw"]
+    assert names(target) == ["old"]
+
+
+def test_a_folder_in_place_of_a_file_is_named(tmp_path):
+    (tmp_path / "split.csv").mkdir()
+
+    with pytest.raises(UserError, match=r"split\.csv is a folder"), atomic_file(tmp_path / "split.csv"):
+        pytest.fail("the block must not run")
+
+    assert names(tmp_path) == ["split.csv"]
+
+
+def test_a_file_in_place_of_a_folder_is_named(tmp_path):
+    (tmp_path / "raw").touch()
+
+    with pytest.raises(UserError, match="raw is a file"), atomic_folder(tmp_path / "raw"):
+        pytest.fail("the block must not run")
+
+    assert names(tmp_path) == ["raw"]
+
+
+def test_json_comes_back_in_the_order_given(tmp_path):
+    value = {"z": 0.1, "a": [1, None], "ä": "ß"}
+    write_json(tmp_path / "m.json", value)
+
+    text = (tmp_path / "m.json").read_text(encoding="utf-8")
+    assert json.loads(text) == value
+    assert list(json.loads(text)) == ["z", "a", "ä"]
+    assert text.endswith("}\n")
+    assert "ß" in text
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_json_without_a_value_is_refused_and_not_written(tmp_path, value):
+    with pytest.raises(ValueError, match="JSON compliant"):
+        write_json(tmp_path / "m.json", {"accuracy": value})
+
+    assert names(tmp_path) == []
+
+
+def test_the_digest_is_that_of_the_bytes(tmp_path):
+    content = bytes(range(256)) * 5_000
+    (tmp_path / "a").write_bytes(content)
+
+    assert file_digest(tmp_path / "a") == hashlib.sha256(content).hexdigest()

@@ -1,0 +1,117 @@
+import hashlib
+
+import numpy as np
+import pytest
+import torch
+
+from brain_tumor.errors import UserError
+from brain_tumor.model.classifier import load_classifier
+from brain_tumor.model.predict import predict
+from brain_tumor.training.run import HISTORY_COLUMNS, BestEpoch, FeatureDataset, build, fit
+
+
+def test_it_learns_what_can_be_learned(arrays, train_params, cache, tmp_path):
+    learnable = train_params.model_copy(update={"epochs": 15, "learning_rate": 1e-2, "patience": 15})
+
+    result = fit(arrays, learnable, 1, cache, tmp_path)
+
+    probabilities = predict(result.classifier, cache.compute(result.classifier, arrays.test.images))
+    assert (probabilities.argmax(axis=1) == arrays.test.labels).mean() > 0.8
+    assert result.history["train_loss"].iat[-1] < result.history["train_loss"].iat[0]
+
+
+def test_the_best_epoch_is_kept(arrays, train_params, cache, tmp_path):
+    wild = train_params.model_copy(update={"epochs": 6, "learning_rate": 0.3, "patience": 6, "schedule": "constant"})
+
+    result = fit(arrays, wild, 1, cache, tmp_path)
+
+    best = result.history["val_loss"].idxmin()
+    assert best < len(result.history) - 1, "the last epoch is the best: this case says nothing"
+    assert result.summary["best_epoch"] == result.history["epoch"].iat[best]
+    probabilities = predict(result.classifier, cache.compute(result.classifier, arrays.validation.images))
+    loss = -np.log(probabilities[np.arange(len(arrays.validation)), arrays.validation.labels]).mean()
+    assert loss == pytest.approx(result.history["val_loss"].min(), rel=1e-4)
+    assert result.summary["validation_loss"] == result.history["val_loss"].min()
+
+
+def test_history_has_a_row_an_epoch(arrays, train_params, cache, tmp_path):
+    result = fit(arrays, train_params, 1, cache, tmp_path)
+
+    assert tuple(result.history.columns) == HISTORY_COLUMNS
+    assert result.history["epoch"].tolist() == [1, 2, 3]
+    assert result.history.notna().all(axis=None)
+    assert result.history["val_accuracy"].between(0, 1).all()
+
+
+def test_training_stops_when_validation_does_not_improve(arrays, train_params, cache, tmp_path):
+    still = train_params.model_copy(update={"epochs": 20, "learning_rate": 1e-12, "patience": 2, "dropout": 0.0})
+    batches_seen_before = still.model_copy(update={"schedule": "constant", "head": "pooled"})
+
+    result = fit(arrays, batches_seen_before.model_copy(update={"learning_rate": 0.5}), 1, cache, tmp_path)
+
+    best = int(result.history["val_loss"].idxmin()) + 1
+    assert len(result.history) == best + 2 < 20
+
+
+@pytest.mark.parametrize(
+    ("trainable", "precision"),
+    [("head", "fp32"), ("block5", "bf16"), pytest.param("all", "bf16", marks=pytest.mark.slow)],
+)
+def test_same_parameters_same_bytes(arrays, train_params, cache, tmp_path, trainable, precision):
+    params = train_params.model_copy(update={"trainable": trainable, "epochs": 1, "precision": precision})
+    digests = set()
+    for run in ("first", "second"):
+        fit(arrays, params, 7, cache, tmp_path).classifier.save(tmp_path / run)
+        digests.add(hashlib.sha256((tmp_path / run).read_bytes()).hexdigest())
+
+    assert len(digests) == 1
+
+
+def test_another_seed_gives_another_model(arrays, train_params, cache, tmp_path):
+    first = fit(arrays, train_params, 1, cache, tmp_path).classifier
+    second = fit(arrays, train_params, 2, cache, tmp_path).classifier
+
+    assert not torch.equal(first.head[4].weight, second.head[4].weight)
+
+
+def test_frozen_layers_stay_and_others_change(arrays, train_params, cache, tmp_path):
+    params = train_params.model_copy(update={"trainable": "block5", "epochs": 1})
+    torch.manual_seed(0)
+
+    classifier = fit(arrays, params, 3, cache, tmp_path).classifier
+
+    assert classifier.cut == 24
+    start = fit(arrays, params.model_copy(update={"learning_rate": 1e-12}), 3, cache, tmp_path).classifier
+    for name, tensor in classifier.trunk.state_dict().items():
+        assert torch.allclose(tensor, start.trunk.state_dict()[name], atol=1e-9) == (int(name.split(".")[0]) < 24), name
+
+
+def test_train_score_is_the_score_of_the_reloaded_model(arrays, train_params, cache, tmp_path):
+    result = fit(arrays, train_params, 1, cache, tmp_path)
+    result.classifier.save(tmp_path / "model.safetensors")
+
+    loaded = load_classifier(tmp_path / "model.safetensors")
+    probabilities = predict(loaded, cache.compute(loaded, arrays.validation.images))
+
+    accuracy = (probabilities.argmax(axis=1) == arrays.validation.labels).mean()
+    assert accuracy == result.summary["validation_accuracy"]
+
+
+def test_the_model_tells_how_it_was_made(arrays, train_params, cache, tmp_path):
+    description = fit(arrays, train_params, 5, cache, tmp_path).classifier.description
+
+    assert description.study["seed"] == 5
+    assert description.study["train"] == train_params.model_dump()
+    assert description.study["data"] == dict(arrays.reader)
+
+
+def test_a_loss_that_is_no_number_names_the_parameter(arrays, train_params):
+    with pytest.raises(UserError, match=r"lower train.learning_rate"):
+        BestEpoch().restore(build(train_params, arrays, 0))
+
+
+def test_features_and_labels_must_agree(arrays, train_params, cache):
+    features = cache.compute(build(train_params, arrays, 0).eval(), arrays.test.images)
+
+    with pytest.raises(ValueError, match="24 features, 64 labels"):
+        FeatureDataset(features, arrays.train.labels)
