@@ -254,3 +254,29 @@ def _mark(explanation: Explanation) -> str:
 
 def _colour(explanation: Explanation) -> str:
     return BLUE if explanation.right else VERMILLION
+
+
+@_styled
+def pair_sheet(pairs: Sequence[tuple[Sequence[Pixels], Sequence[str], str]], columns: int = 3) -> Figure:
+    """Pictures side by side, pair by pair.
+
+    Args:
+        pairs: for each its one or two images (height, width), a title for each image, and a caption for both.
+        columns: pairs in a row.
+
+    Raises:
+        ValueError: no pairs.
+    """
+    if not pairs:
+        raise ValueError("no pairs")
+    rows = -(-len(pairs) // columns)
+    figure = Figure((3.3 * columns, 1.95 * rows), dpi=IMAGE_DPI, layout="constrained")
+    cells = figure.subfigures(rows, columns, squeeze=False, wspace=0.06, hspace=0.05).ravel()
+    for cell, (images, titles, caption) in zip(cells, pairs, strict=False):
+        cell.suptitle(caption, fontsize=8)
+        for axes, image, title in zip(cell.subplots(1, 2), (*images, None)[:2], (*titles, "")[:2], strict=True):
+            axes.set_axis_off()
+            axes.set_title(title, fontsize=6)
+            if image is not None:
+                _show(axes, image)
+    return figure

@@ -103,7 +103,7 @@ def sample_of_copies(images: Pixels, index: pd.DataFrame) -> tuple[list[Pixels],
     classes = sorted(index["class"].unique())
     originals, copies = [], []
     for name in classes:
-        most = index["copy"].where(index["class"] == name).idxmax()
+        most = int(index["copy"].where(index["class"] == name).argmax())
         number = int(index["copy"].iloc[most])
         originals.append(images[most - number])
         copies.append([images[row] for row in range(most - number + 1, most + 1)])

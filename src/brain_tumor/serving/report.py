@@ -180,16 +180,16 @@ def tables(title: str, values: Mapping[str, Any]) -> Iterator[Table]:
     plain = {name: value for name, value in values.items() if not isinstance(value, Mapping)}
     if plain:
         yield Table(title, (), tuple((_words(name), (_text(value),)) for name, value in plain.items()))
-    alike: dict[tuple[str, ...], list[str]] = {}
+    alike: dict[object, list[str]] = {}
     for name, value in values.items():
         if isinstance(value, Mapping):
-            key = tuple(value) if _is_flat(value) else ("nested", name)
+            key: object = frozenset(value) if _is_flat(value) else name
             alike.setdefault(key, []).append(name)
     for names in alike.values():
         if len(names) > 1:
-            columns = tuple(map(_words, values[names[0]]))
-            rows = tuple((_words(name), tuple(map(_text, values[name].values()))) for name in names)
-            yield Table("" if plain else title, columns, rows)
+            columns = tuple(values[names[0]])
+            rows = tuple((_words(name), tuple(_text(values[name][column]) for column in columns)) for name in names)
+            yield Table("" if plain else title, tuple(map(_words, columns)), rows)
         else:
             heading = ": ".join(filter(None, (title, _words(names[0]))))
             yield from tables(heading, values[names[0]])

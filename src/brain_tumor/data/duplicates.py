@@ -1,0 +1,489 @@
+"""Groups of images that are copies of one another.
+
+Two looks. The first is a search: every picture is described by a few coarse frequencies, and the nearest neighbours of
+the picture, of its mirror image and of crops of both come from a vector index, so that not all pairs are compared. The
+second look aligns each candidate by an affine map and correlates at `SIZE` pixels a side. Alignment is what separates
+the two hard cases: a copy that is cropped by 5 % correlates by as little as 0.05 before it and by 0.99 after it, while
+neighbouring slices of one patient stay below 0.986.
+"""
+
+import math
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, cast
+
+import cv2
+import faiss
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from brain_tumor.data.images import Pixels, read_images
+
+Floats = NDArray[np.float32]
+Rows = NDArray[np.int64]
+
+SIZE = 96
+"""Pixels a side at which two pictures are compared."""
+
+EQUAL, NEAR, MIRRORED = "equal", "near", "mirrored"
+"""The kinds of copy: the same bytes; the same picture; the same picture with left and right swapped."""
+
+PAIR_COLUMNS = ("first", "second", "correlation", "kind")
+
+_VIEW = 24  # pixels a side of the coarse picture that the search rests on
+_VIEW_BLUR = 1.5  # standard deviation in pixels of `_HALF`: as far as a crop of 3 % moves the border
+_HALF = SIZE // 2
+_VIEWS = (
+    (0.0, 0.0, 0.0),
+    (0.04, 0.0, 0.0),
+    *((0.02, x, y) for x in (-0.025, 0.025) for y in (-0.025, 0.025)),
+    *((0.025, 0.025 * x, 0.025 * y) for x, y in ((-1, 0), (1, 0), (0, -1), (0, 1))),
+)
+"""Margin cut off each side, and how far the frame is then moved, in shares of the side."""
+
+_DIMENSIONS = 64
+_COMPONENTS_FROM = 1_000  # images
+_SAMPLE = 10_000  # images that the components are taken from
+_NEIGHBOURS = 20
+_LEAST_SIMILARITY = 0.84  # of features; some 99 % of copies cropped by 5 %, turned by 5 degrees, or both have more
+_EXACT_UP_TO = 2_000  # images; up to here the exact search is as fast
+
+_LEAST_TANGENT = 0.95
+_LEAST_COARSE = 0.97
+_LEAST_HALF = 0.983
+_COARSE_BLUR = 0.75  # standard deviation in pixels of `_HALF`
+_TONE = 0.03  # by so much a tone curve can raise a correlation
+_LARGEST_STEP = 1.5  # pixels of `_VIEW`
+_LARGEST_CHANGE = 0.2  # of any coefficient of the affine map; with a larger one another picture is made to fit
+_LEAST_OVERLAP = 0.7
+
+_BLOCK = 1024  # images or pairs that are worked on at a time, for the sake of memory
+_THREADS = os.cpu_count() or 1
+
+_find_transform: Any = cv2.findTransformECC  # OpenCV's own types refuse the mask None, which it allows
+
+
+def find_copies(root: Path, catalog: pd.DataFrame, threshold: float, progress: Any = iter) -> pd.DataFrame:
+    """Read the images of a catalog and find the copies among them.
+
+    The pictures lie in a temporary file while they are compared, so that a million of them need no memory of their own.
+
+    Args:
+        root: folder that the paths are relative to.
+        catalog: columns `path` and `digest`, a row an image.
+        threshold: see `match_copies`.
+        progress: wraps the blocks of files as they are read, for example a `tqdm` bar.
+
+    Returns:
+        As `match_copies`; `first` and `second` are row numbers of the catalog.
+
+    Raises:
+        UserError: a file cannot be read.
+    """
+    files = [root / path for path in catalog["path"]]
+    with tempfile.TemporaryFile() as store:
+        images = np.memmap(store, np.uint8, "w+", shape=(max(len(files), 1), SIZE, SIZE))[: len(files)]
+        for block in progress(_blocks(len(files))):
+            images[block] = read_images(files[block], SIZE)
+        return match_copies(images, catalog["digest"].tolist(), threshold)
+
+
+def match_copies(images: Pixels, digests: Sequence[str], threshold: float) -> pd.DataFrame:
+    """Find the copies among pictures.
+
+    Found are equal files, other sizes and compressions, mirrored left to right, cropped or moved by up to 5 % of the
+    side, turned by up to 5 degrees, changed in brightness, contrast or gamma; not upside down, nor a quarter turn.
+
+    Args:
+        images: (images, SIZE, SIZE), grey values 0 to 255.
+        digests: of the files; equal digests are equal files.
+        threshold: correlation from which two pictures are copies: Pearson's, over the pixels that both show, after one
+            was aligned to the other by an affine map and a tone curve. Cropped, turned and compressed copies reach
+            0.99, neighbouring slices of one patient 0.985.
+
+    Returns:
+        A row a pair, sorted: `first` < `second`, row numbers; `correlation`; `kind`, one of equal, near, mirrored.
+        Equal files are each paired with the first of them only, and only that one with other pictures. Of more than 20
+        copies of one picture not every pair is named.
+    """
+    first_of = pd.Series(np.arange(len(images))).groupby(np.asarray(digests, object)).transform("min").to_numpy()
+    again = np.flatnonzero(first_of != np.arange(len(images)))
+    equal = pd.DataFrame({"first": first_of[again], "second": again, "correlation": 1.0, "kind": EQUAL})
+    candidates = candidate_pairs(images, np.setdiff1d(np.arange(len(images)), again))
+    correlation = _second_look(images, candidates, threshold)
+    near = pd.DataFrame(
+        {
+            "first": np.minimum(candidates["image"], candidates["other"]),
+            "second": np.maximum(candidates["image"], candidates["other"]),
+            "correlation": correlation,
+            "kind": np.where(candidates["mirrored"], MIRRORED, NEAR),
+        }
+    )
+    near = near[correlation >= threshold].sort_values("correlation", ascending=False, kind="stable")
+    pairs = pd.concat([equal, near.drop_duplicates(["first", "second"])])
+    return pairs.sort_values(["first", "second"], ignore_index=True)
+
+
+def group_names(paths: Sequence[str], pairs: pd.DataFrame) -> list[str]:
+    """Name the group of copies of each image: the smallest path in it; copies of copies are copies.
+
+    Args:
+        paths: one an image, no two alike.
+        pairs: columns `first` and `second`, row numbers of `paths`.
+    """
+    smallest = list(range(len(paths)))  # union-find; each image leads to another of its group with a smaller path
+
+    def find(image: int) -> int:
+        while smallest[image] != image:
+            smallest[image] = smallest[smallest[image]]
+            image = smallest[image]
+        return image
+
+    for first, second in zip(pairs["first"].tolist(), pairs["second"].tolist(), strict=True):
+        low, high = sorted((find(first), find(second)), key=lambda image: paths[image])
+        smallest[high] = low
+    return [paths[find(image)] for image in range(len(paths))]
+
+
+def candidate_pairs(images: Pixels, rows: Rows) -> pd.DataFrame:
+    """First look: the pairs among `rows` of `images` that may be copies. Most of them are not.
+
+    Returns:
+        A row an unordered pair, once for plain and once for mirrored: `image` and `other`, rows of `images`; `view`:
+        the index in `_VIEWS` of the crop of `image` that looks like the whole of `other`; `mirrored`: whether `image`
+        must be mirrored for that.
+    """
+    if not len(rows):
+        return pd.DataFrame({name: np.empty(0, np.int64) for name in ("image", "other", "view")}).assign(mirrored=False)
+    coarse = np.empty((len(rows), _VIEW, _VIEW), np.uint8)
+    for block in _blocks(len(rows)):
+        coarse[block] = _views(images[rows[block]], _VIEWS[:1])[:, 0]
+    sample = np.linspace(0, len(rows) - 1, min(len(rows), _SAMPLE)).astype(np.int64)
+    centre, basis = _projection(coarse[sample])
+    features = np.empty((len(rows), _DIMENSIONS), np.float32)
+    for block in _blocks(len(rows)):
+        features[block] = _features(coarse[block], centre, basis)
+    index = build_index(features)
+    found = []
+    for block in _blocks(len(rows)):
+        plain = _views(images[rows[block]], _VIEWS)
+        for mirrored, views in ((False, plain), (True, plain[:, :, :, ::-1])):
+            flat = views.reshape(-1, _VIEW, _VIEW)
+            similarity, neighbours = index.search(_features(flat, centre, basis), min(_NEIGHBOURS + 1, len(rows)))
+            query, place = np.nonzero(similarity >= _LEAST_SIMILARITY)
+            image, view = np.divmod(query, len(_VIEWS))
+            near = {"image": image + block.start, "other": neighbours[query, place], "view": view}
+            found.append(_best(pd.DataFrame({**near, "mirrored": mirrored, "similarity": similarity[query, place]})))
+    candidates = _best(pd.concat(found))
+    return candidates.assign(image=rows[candidates["image"]], other=rows[candidates["other"]])
+
+
+def build_index(features: Floats) -> Any:
+    """A faiss index for inner products: exact for few, inverted lists for many.
+
+    With √n lists, of which 8 are read, the search of all grows as n^1.5. A graph (HNSW) would grow slower, but built by
+    several threads it differs from run to run.
+
+    Args:
+        features: (images, dimensions), rows of length 1 or 0.
+    """
+    images, dimensions = features.shape
+    if images <= _EXACT_UP_TO:
+        index: Any = faiss.IndexFlatIP(dimensions)
+    else:
+        index = faiss.index_factory(dimensions, f"IVF{int(images**0.5)},Flat", faiss.METRIC_INNER_PRODUCT)
+        index.nprobe = 8
+        index.train(features[:: max(1, images // 200_000)])
+    for block in _blocks(images):
+        index.add(features[block])
+    return index
+
+
+def aligned_correlation(image: Pixels, other: Pixels, start: Floats) -> float:
+    """Correlation of two pictures after `image` is aligned to `other`.
+
+    Args:
+        image: (SIZE, SIZE).
+        other: (SIZE, SIZE).
+        start: (2, 3), affine map from pixels of `other` to pixels of `image` at `_HALF`, off by a pixel or two.
+
+    Returns:
+        Correlation over the pixels that both show; a lower bound of it where they are unlike at half the size; 0 where
+        no small affine map aligns them.
+
+    Source: Evangelidis and Psarakis, Parametric Image Alignment Using Enhanced Correlation Coefficient Maximization,
+    2008 (OpenCV's findTransformECC).
+    """
+    if np.linalg.det(start[:, :2]) > 1:  # `other` shows more: align it, so that the aligned picture fills the frame
+        image, other, start = other, image, cv2.invertAffineTransform(start)
+    ends = cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS
+    try:
+        half, warp = _find_transform(
+            _half(other), _half(image), start.copy(), cv2.MOTION_AFFINE, (ends, 12, 1e-4), None, 3
+        )
+        if half < _LEAST_HALF:
+            return float(half)
+        warp = _rescaled(warp[None], SIZE / _HALF, SIZE / _HALF)[0]
+        _, warp = _find_transform(other, image, warp, cv2.MOTION_AFFINE, (ends, 5, 1e-4), None, 3)
+    except cv2.error:  # it did not converge
+        return 0.0
+    if np.abs(warp[:, :2] - np.eye(2)).max() > _LARGEST_CHANGE:
+        return 0.0
+    nearest = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
+    shown = cv2.warpAffine(np.ones((SIZE, SIZE), np.uint8), warp, (SIZE, SIZE), flags=nearest)
+    shown = cv2.erode(shown, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    seen = shown > 0
+    if seen.mean() < _LEAST_OVERLAP:
+        return 0.0
+    moved = cv2.warpAffine(image.astype(np.float32), warp, (SIZE, SIZE), flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP)
+    return tone_correlation(moved[seen].astype(np.float32), other[seen].astype(np.float32))
+
+
+def tone_correlation(first: Floats | Pixels, second: Floats | Pixels) -> float:
+    """Correlation of grey values after the best tone curve (cubic) from one to the other; the lower of both directions.
+
+    A curve takes care of gamma and of grey values cut off at black or white, which a correlation alone does not.
+
+    Args:
+        first: (pixels,).
+        second: (pixels,).
+    """
+    return min(_curve_correlation(first, second), _curve_correlation(second, first))
+
+
+def _second_look(images: Pixels, candidates: pd.DataFrame, threshold: float) -> NDArray[np.float64]:
+    """Correlation of each candidate, aligned where it must be; 0 of those that look unlike after a coarse alignment."""
+    correlation = np.zeros(len(candidates))
+
+    def look(block: slice) -> None:
+        part = candidates.iloc[block]
+        alike, warps = _coarse_alignment(images, part)
+        image, other = _both(images, part.iloc[alike])
+        direct = np.einsum("ij,ij->i", _unit(image), _unit(other)).astype(np.float64)
+        for i in np.flatnonzero(direct < threshold):
+            if direct[i] > threshold - _TONE:
+                direct[i] = tone_correlation(image[i].ravel(), other[i].ravel())
+            if direct[i] < threshold:
+                direct[i] = aligned_correlation(image[i], other[i], warps[i])
+        correlation[block.start + alike] = direct
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        list(pool.map(look, _blocks(len(candidates))))
+    return np.minimum(correlation, 1.0)
+
+
+def _both(pictures: Pixels, candidates: pd.DataFrame) -> tuple[Pixels, Pixels]:
+    """The two pictures of each candidate, the first mirrored where it must be."""
+    image, mirrored = pictures[candidates["image"]], candidates["mirrored"].to_numpy()
+    image[mirrored] = image[mirrored][:, :, ::-1]
+    return image, pictures[candidates["other"]]
+
+
+def _best(near: pd.DataFrame) -> pd.DataFrame:
+    """The view in which two pictures are most similar, for each unordered pair, plain and mirrored."""
+    near = near[near["image"] != near["other"]].sort_values("similarity", ascending=False, kind="stable")
+    low, high = np.minimum(near["image"], near["other"]), np.maximum(near["image"], near["other"])
+    again = pd.DataFrame({"low": low, "high": high, "mirrored": near["mirrored"]}).duplicated()
+    return near[~again].sort_values(["image", "other"], ignore_index=True)
+
+
+def _coarse_alignment(images: Pixels, candidates: pd.DataFrame) -> tuple[Rows, Floats]:
+    """Sort out pairs that look unlike, by two steps of alignment of blurred pictures.
+
+    Args:
+        images: (images, SIZE, SIZE).
+        candidates: as `candidate_pairs` returns them.
+
+    Returns:
+        (alike,), rows of the candidates that may be copies, and (alike, 2, 3), their maps from pixels of `other` to
+        pixels of `image` at `_HALF`, a pixel or two off.
+    """
+    rows, place = np.unique(candidates[["image", "other"]], return_inverse=True)
+    place = place.reshape(-1, 2)
+    pairs = candidates.assign(image=place[:, 0], other=place[:, 1])
+    halves = [_half(image) for image in images[rows]]
+    soft, others = _both(np.stack([_blurred(image, _VIEW_BLUR) for image in halves]), pairs)
+    warps = _view_maps(_VIEWS)  # (views, 2, 3), from pixels of `_VIEW` to pixels of `_HALF`
+    targets = _seen(others, np.broadcast_to(warps[:1], (len(pairs), 2, 3)), _VIEW)
+    warps = warps[pairs["view"]]
+    alike = np.arange(len(pairs))
+    for _ in range(2):
+        like, steps = _tangent_fit(_seen(soft[alike], warps[alike], _VIEW), targets[alike])
+        warps[alike] = _composed(warps[alike], steps)
+        alike = alike[like >= _LEAST_TANGENT]
+    sharp, others = _both(np.stack([_blurred(image, _COARSE_BLUR) for image in halves]), pairs.iloc[alike])
+    warps = _rescaled(warps[alike], 1, _HALF / _VIEW)
+    inner = np.s_[:, 3:-3, 3:-3]  # the border of a crop shows what the other picture does not
+    close = np.maximum(
+        _quadratic_correlation(_seen(sharp, warps, _HALF)[inner], others[inner]), _quadratic_correlation(sharp, others)
+    )
+    return alike[close >= _LEAST_COARSE], warps[close >= _LEAST_COARSE]
+
+
+def _tangent_fit(views: Pixels, targets: Pixels) -> tuple[Floats, Floats]:
+    """Fit `targets` by what small affine maps and tone curves make of `views`, to first order.
+
+    Args:
+        views: (pairs, side, side).
+        targets: (pairs, side, side).
+
+    Returns:
+        (pairs,), multiple correlation, 0 to 1; (pairs, 2, 3), affine maps from pixels of `targets` to those of `views`.
+
+    Source: Simard, LeCun and Denker, Efficient Pattern Recognition Using a New Transformation Distance, 1993.
+    """
+    grey = views.astype(np.float32)
+    grey -= grey.mean((1, 2), keepdims=True)
+    down, right = np.gradient(grey, axis=(1, 2))
+    y, x = np.meshgrid(*[np.linspace(-1, 1, _VIEW, dtype=np.float32)] * 2, indexing="ij")
+    tangents = np.stack([grey, grey**2, right, x * right, y * right, down, x * down, y * down], 1)
+    tangents = tangents.reshape(len(views), 8, -1)  # (pairs, tangents, pixels)
+    tangents -= tangents.mean(2, keepdims=True)
+    lengths = np.maximum(np.linalg.norm(tangents, axis=2, keepdims=True), 1e-6)  # (pairs, tangents, 1)
+    tangents /= lengths
+    products = tangents @ tangents.transpose(0, 2, 1) + 1e-3 * np.eye(8, dtype=np.float32)
+    towards = tangents @ _unit(targets)[:, :, None]  # (pairs, tangents, 1)
+    weights = np.linalg.solve(products, towards)
+    correlation = np.sqrt(np.clip((towards * weights).sum((1, 2)), 0, 1))
+    weights = (weights / lengths)[:, :, 0]
+    contrast = np.where(np.abs(weights[:, :1]) < 1e-9, 1e-9, weights[:, :1])
+    steps = np.clip(weights[:, 2:] / contrast, -_LARGEST_STEP, _LARGEST_STEP).reshape(-1, 2, 3)
+    side = (_VIEW - 1) / 2
+    maps = np.empty_like(steps)
+    maps[:, :, :2] = np.eye(2, dtype=np.float32) + steps[:, :, 1:] / side
+    maps[:, :, 2] = steps[:, :, 0] - steps[:, :, 1:].sum(2)
+    return correlation.astype(np.float32), maps
+
+
+def _quadratic_correlation(pictures: Pixels, others: Pixels) -> Floats:
+    """(pairs,): multiple correlation of `others` with `pictures` and their squares, which follow a change of gamma."""
+    linear, square, target = _unit(pictures), _unit(pictures.astype(np.float32) ** 2), _unit(others)
+    square -= np.einsum("ij,ij->i", linear, square)[:, None] * linear
+    squared = np.einsum("ij,ij->i", linear, target) ** 2 + np.einsum("ij,ij->i", _normalised(square), target) ** 2
+    return cast(Floats, squared**0.5)
+
+
+def _curve_correlation(grey: Floats | Pixels, target: Floats | Pixels) -> float:
+    first, second = grey - grey.mean(dtype=np.float32), target - target.mean(dtype=np.float32)
+    variances = first @ first / len(first), second @ second / len(second)
+    if min(variances) < 1.0:  # less than a grey level: nothing to be seen
+        return 0.0
+    first = first / variances[0] ** 0.5
+    square = first * first
+    powers = np.stack([np.ones_like(first), first, square, first * square])
+    towards = powers @ second
+    explained = float(towards @ np.linalg.lstsq(powers @ powers.T, towards, rcond=None)[0])
+    return float(np.clip(explained / (variances[1] * len(second)), 0, 1) ** 0.5)
+
+
+def _features(coarse: Pixels, centre: Floats, basis: Floats) -> Floats:
+    """(pictures, _DIMENSIONS), length 1: what tells a picture from the others; zeros for pictures of one grey."""
+    textured = np.ptp(coarse, axis=(1, 2)) > 0
+    return _normalised((_unit(coarse) - textured[:, None] * centre) @ basis)
+
+
+def _projection(coarse: Pixels) -> tuple[Floats, Floats]:
+    """What is taken off, and onto what the rest is projected, so that unlike pictures have unlike features.
+
+    For many pictures their mean, and their principal components, half whitened: heads are much alike in the largest of
+    them. Few pictures do not tell their own components, so low frequencies weighted alike stand in.
+
+    Args:
+        coarse: (pictures, side, side).
+
+    Returns:
+        (side * side,) and (side * side, _DIMENSIONS).
+    """
+    if len(coarse) < _COMPONENTS_FROM:
+        return np.zeros(_VIEW**2, np.float32), _frequency_basis()
+    values = _unit(coarse)
+    centre = values.mean(0)
+    values -= centre
+    variances, components = np.linalg.eigh(values.T @ values)  # ascending
+    strongest = slice(-1, -_DIMENSIONS - 1, -1)
+    basis = components[:, strongest] / np.maximum(variances[strongest], 1e-6) ** 0.25
+    return centre, basis.astype(np.float32)
+
+
+def _frequency_basis() -> Floats:
+    """(side * side, _DIMENSIONS): the waves of the cosine transform, the lowest first without the mean."""
+    waves = cv2.dct(np.eye(_VIEW, dtype=np.float32), flags=cv2.DCT_ROWS)  # (pixels, frequencies)
+    frequency = np.hypot(*np.meshgrid(np.arange(_VIEW), np.arange(_VIEW), indexing="ij")).ravel()
+    lowest = np.argsort(frequency, kind="stable")[1 : _DIMENSIONS + 1]
+    basis = [np.outer(waves[:, i // _VIEW], waves[:, i % _VIEW]).ravel() * frequency[i] ** 0.5 for i in lowest]
+    return np.stack(basis, 1).astype(np.float32)
+
+
+def _views(images: Pixels, views: Sequence[tuple[float, float, float]]) -> Pixels:
+    """(images, views, _VIEW, _VIEW): each picture, blurred, seen through each frame."""
+    maps = _view_maps(views)
+    result = np.empty((len(images), len(views), _VIEW, _VIEW), np.uint8)
+    for row, image in enumerate(images):
+        blurred = _blurred(_half(image), _VIEW_BLUR)
+        result[row] = _seen([blurred] * len(maps), maps, _VIEW)
+    return result
+
+
+def _view_maps(views: Sequence[tuple[float, float, float]]) -> Floats:
+    """(views, 2, 3): affine maps from pixels of a view to pixels of a picture of `_HALF`."""
+    margin, right, down = np.array(views, np.float32).T
+    scale = (1 - 2 * margin) * _HALF / _VIEW
+    maps = np.zeros((len(views), 2, 3), np.float32)
+    maps[:, 0, 0] = maps[:, 1, 1] = scale
+    maps[:, :, 2] = np.stack([margin + right, margin + down], 1) * _HALF + scale[:, None] / 2 - 0.5
+    return maps
+
+
+def _seen(images: Sequence[Pixels] | Pixels, maps: Floats, side: int) -> Pixels:
+    """(images, side, side): each picture through its map; beyond the border the border goes on."""
+    result = np.empty((len(maps), side, side), np.uint8)
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    for row, frame in enumerate(maps):
+        result[row] = cv2.warpAffine(images[row], frame, (side, side), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return result
+
+
+def _composed(outer: Floats, inner: Floats) -> Floats:
+    """(maps, 2, 3): first `inner`, then `outer`."""
+    result: Floats = outer[:, :, :2] @ inner
+    result[:, :, 2] += outer[:, :, 2]
+    return result
+
+
+def _rescaled(maps: Floats, to: float, by: float) -> Floats:
+    """The same maps into pictures of `to` times and from pictures of `by` times the side.
+
+    Pixels are counted from their centres, so that the corner is at -1/2.
+    """
+    result = maps.copy()
+    result[:, :, :2] *= to / by
+    result[:, :, 2] = (maps[:, :, 2] - maps[:, :, :2].sum(2) / 2 + 0.5) * to + result[:, :, :2].sum(2) / 2 - 0.5
+    return result
+
+
+def _half(image: Pixels) -> Pixels:
+    return cast(Pixels, cv2.resize(image, (_HALF, _HALF), interpolation=cv2.INTER_AREA))
+
+
+def _blurred(image: Pixels, sigma: float) -> Pixels:
+    return cast(Pixels, cv2.GaussianBlur(image, (0, 0), sigma))
+
+
+def _unit(images: Pixels | Floats) -> Floats:
+    """(images, pixels): mean 0 and length 1, so that inner products are correlations; zeros for one grey."""
+    values = images.reshape(len(images), math.prod(images.shape[1:])).astype(np.float32)
+    values -= values.mean(1, keepdims=True)
+    return _normalised(values)
+
+
+def _normalised(values: Floats) -> Floats:
+    length = np.linalg.norm(values, axis=1, keepdims=True)
+    return cast(Floats, np.divide(values, length, out=np.zeros_like(values), where=length > 1e-6))
+
+
+def _blocks(length: int) -> Iterator[slice]:
+    return (slice(start, min(start + _BLOCK, length)) for start in range(0, length, _BLOCK))

@@ -1,0 +1,42 @@
+"""Find the copies among the images, and decide which image trains, validates and tests."""
+
+import logging
+from pathlib import Path
+
+from brain_tumor.data.annotations import read_slices
+from brain_tumor.data.catalog import SPLITS, read_catalog, write_split
+from brain_tumor.data.duplicates import SIZE, find_copies
+from brain_tumor.data.images import read_image
+from brain_tumor.data.leaks import examples, split_report
+from brain_tumor.data.protocols import assign
+from brain_tumor.files import write_json
+from brain_tumor.params import load_params
+from brain_tumor.plots import pair_sheet, save
+from brain_tumor.progress import progress
+from brain_tumor.stage import stage
+
+RAW = Path("data/raw")
+
+log = logging.getLogger(__name__)
+
+
+@stage
+def main() -> None:
+    params = load_params()
+    catalog = read_catalog(RAW)
+    pairs = find_copies(RAW, catalog, params.split.copy_threshold, progress("reading"))
+    split = assign(catalog, pairs, read_slices(RAW), params.split, params.seed)
+    log.info(
+        "%s: %s", params.split.protocol, ", ".join(f"{name} {(split['split'] == name).sum():,}" for name in SPLITS)
+    )
+    sheet = [
+        ([read_image(RAW / path, 2 * SIZE) for path in example.paths], example.paths, example.caption)
+        for example in examples(split, pairs)
+    ]
+    write_split(Path("data/split.csv"), split)
+    write_json(Path("metrics/split.json"), split_report(split, pairs))
+    save(pair_sheet(sheet), Path("plots/leaks.png"))
+
+
+if __name__ == "__main__":
+    main()
