@@ -7,8 +7,7 @@ import numpy as np
 import pandas as pd
 
 from brain_tumor.data.arrays import open_arrays
-from brain_tumor.data.catalog import CLASSES, read_split
-from brain_tumor.data.protocols import published_copies
+from brain_tumor.data.catalog import CLASSES, published_copies, read_split
 from brain_tumor.evaluation.metrics import accuracy_by, classification_text, confusion, evaluate
 from brain_tumor.files import atomic_file, write_json, write_text
 from brain_tumor.model.classifier import load_classifier

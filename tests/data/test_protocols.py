@@ -2,14 +2,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from brain_tumor.data.catalog import CLASSES, SPLIT_COLUMNS
+from brain_tumor.data.catalog import CLASSES, SPLIT_COLUMNS, published_copies
 from brain_tumor.data.protocols import (
     COPY_OF_TEST,
     TWO_LABELS,
     WRONG_LABEL,
     assign,
     patient_of,
-    published_copies,
 )
 from brain_tumor.errors import UserError
 from brain_tumor.params import SplitParams

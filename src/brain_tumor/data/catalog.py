@@ -84,6 +84,16 @@ def read_split(path: Path) -> pd.DataFrame:
     return split
 
 
+def published_copies(split: pd.DataFrame) -> set[str]:
+    """Paths of the published test images that have a copy in the published training set, under any protocol.
+
+    Args:
+        split: `SPLIT_COLUMNS`.
+    """
+    groups = split.loc[split["part"] == TRAINING, "group"]
+    return set(split.loc[(split["part"] == TESTING) & split["group"].isin(groups), "path"])
+
+
 def _part_folders(root: Path) -> list[tuple[Path, str]]:
     parts = [(root / part, part) for part in (TRAINING, TESTING) if (root / part).is_dir()]
     return parts or [(root, "")]

@@ -53,8 +53,9 @@ _LEAST_SIMILARITY = 0.84  # of features; some 99 % of copies cropped by 5 %, tur
 _EXACT_UP_TO = 2_000  # images; up to here the exact search is as fast
 
 _LEAST_TANGENT = 0.95
-_LEAST_COARSE = 0.97
-_LEAST_HALF = 0.983
+_LEAST_COARSE = 0.98
+_FINE_BLUR = 0.7  # standard deviation in pixels of `SIZE`: hides what resampling does to fine texture
+_STRICTNESS = 2.5
 _COARSE_BLUR = 0.75  # standard deviation in pixels of `_HALF`
 _TONE = 0.03  # by so much a tone curve can raise a correlation
 _LARGEST_STEP = 1.5  # pixels of `_VIEW`
@@ -101,9 +102,9 @@ def match_copies(images: Pixels, digests: Sequence[str], threshold: float) -> pd
     Args:
         images: (images, SIZE, SIZE), grey values 0 to 255.
         digests: of the files; equal digests are equal files.
-        threshold: correlation from which two pictures are copies: Pearson's, over the pixels that both show, after one
-            was aligned to the other by an affine map and a tone curve. Cropped, turned and compressed copies reach
-            0.99, neighbouring slices of one patient 0.985.
+        threshold: correlation from which two pictures are copies, after a tone curve. Where that is not reached as they
+            stand, it is asked of the pixels that both show once one is aligned to the other by an affine map, see
+            `aligned_correlation`. 0.99 tells copies from neighbouring slices of one patient.
 
     Returns:
         A row a pair, sorted: `first` < `second`, row numbers; `correlation`; `kind`, one of equal, near, mirrored.
@@ -114,7 +115,7 @@ def match_copies(images: Pixels, digests: Sequence[str], threshold: float) -> pd
     again = np.flatnonzero(first_of != np.arange(len(images)))
     equal = pd.DataFrame({"first": first_of[again], "second": again, "correlation": 1.0, "kind": EQUAL})
     candidates = candidate_pairs(images, np.setdiff1d(np.arange(len(images)), again))
-    correlation = _second_look(images, candidates, threshold)
+    correlation = correlate(images, candidates, threshold)
     near = pd.DataFrame(
         {
             "first": np.minimum(candidates["image"], candidates["other"]),
@@ -135,18 +136,33 @@ def group_names(paths: Sequence[str], pairs: pd.DataFrame) -> list[str]:
         paths: one an image, no two alike.
         pairs: columns `first` and `second`, row numbers of `paths`.
     """
-    smallest = list(range(len(paths)))  # union-find; each image leads to another of its group with a smaller path
+    by_path = np.array(sorted(range(len(paths)), key=lambda image: paths[image]), np.int64)
+    rank = np.empty(len(paths), np.int64)
+    rank[by_path] = np.arange(len(paths))
+    smallest = connected(len(paths), rank[pairs["first"].to_numpy()], rank[pairs["second"].to_numpy()])
+    return [paths[image] for image in by_path[smallest[rank]]]
 
-    def find(image: int) -> int:
-        while smallest[image] != image:
-            smallest[image] = smallest[smallest[image]]
-            image = smallest[image]
-        return image
 
-    for first, second in zip(pairs["first"].tolist(), pairs["second"].tolist(), strict=True):
-        low, high = sorted((find(first), find(second)), key=lambda image: paths[image])
+def connected(size: int, first: Rows, second: Rows) -> Rows:
+    """(size,): the smallest number that each number 0 to `size` - 1 is linked to, directly or by way of others.
+
+    Args:
+        size: how many numbers.
+        first: (links,).
+        second: (links,).
+    """
+    smallest = list(range(size))  # each leads to a smaller one of its kind (union-find)
+
+    def find(number: int) -> int:
+        while smallest[number] != number:
+            smallest[number] = smallest[smallest[number]]
+            number = smallest[number]
+        return number
+
+    for one, other in zip(first.tolist(), second.tolist(), strict=True):
+        low, high = sorted((find(one), find(other)))
         smallest[high] = low
-    return [paths[find(image)] for image in range(len(paths))]
+    return np.array([find(number) for number in range(size)], np.int64)
 
 
 def candidate_pairs(images: Pixels, rows: Rows) -> pd.DataFrame:
@@ -204,31 +220,28 @@ def build_index(features: Floats) -> Any:
 
 
 def aligned_correlation(image: Pixels, other: Pixels, start: Floats) -> float:
-    """Correlation of two pictures after `image` is aligned to `other`.
+    """How well two pictures agree after one is aligned to the other.
+
+    Both are blurred a little, because resampling changes fine texture. Blur and alignment also make unlike pictures
+    more alike, so the difference left over, 1 - correlation, is multiplied by `_STRICTNESS` to be on the scale of
+    pictures that are compared as they stand: neighbouring slices of a patient then reach 0.987, copies start at 0.991.
 
     Args:
         image: (SIZE, SIZE).
         other: (SIZE, SIZE).
-        start: (2, 3), affine map from pixels of `other` to pixels of `image` at `_HALF`, off by a pixel or two.
+        start: (2, 3), affine map from pixels of `other` to pixels of `image`, some two pixels off.
 
     Returns:
-        Correlation over the pixels that both show; a lower bound of it where they are unlike at half the size; 0 where
-        no small affine map aligns them.
+        At most 1, over the pixels that both show; 0 where no small affine map aligns them.
 
     Source: Evangelidis and Psarakis, Parametric Image Alignment Using Enhanced Correlation Coefficient Maximization,
     2008 (OpenCV's findTransformECC).
     """
-    if np.linalg.det(start[:, :2]) > 1:  # `other` shows more: align it, so that the aligned picture fills the frame
-        image, other, start = other, image, cv2.invertAffineTransform(start)
-    ends = cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS
+    if np.linalg.det(start[:, :2]) > 1:  # `other` shows more: align it, so that what is aligned fills the frame
+        image, other, start = other, image, cv2.invertAffineTransform(start).astype(np.float32)
+    ends = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 6, 1e-5)  # iterations, change of the correlation
     try:
-        half, warp = _find_transform(
-            _half(other), _half(image), start.copy(), cv2.MOTION_AFFINE, (ends, 12, 1e-4), None, 3
-        )
-        if half < _LEAST_HALF:
-            return float(half)
-        warp = _rescaled(warp[None], SIZE / _HALF, SIZE / _HALF)[0]
-        _, warp = _find_transform(other, image, warp, cv2.MOTION_AFFINE, (ends, 5, 1e-4), None, 3)
+        _, warp = _find_transform(other, image, start.copy(), cv2.MOTION_AFFINE, ends, None, 3)
     except cv2.error:  # it did not converge
         return 0.0
     if np.abs(warp[:, :2] - np.eye(2)).max() > _LARGEST_CHANGE:
@@ -239,24 +252,37 @@ def aligned_correlation(image: Pixels, other: Pixels, start: Floats) -> float:
     seen = shown > 0
     if seen.mean() < _LEAST_OVERLAP:
         return 0.0
-    moved = cv2.warpAffine(image.astype(np.float32), warp, (SIZE, SIZE), flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP)
-    return tone_correlation(moved[seen].astype(np.float32), other[seen].astype(np.float32))
+    soft, target = (cv2.GaussianBlur(picture.astype(np.float32), (0, 0), _FINE_BLUR) for picture in (image, other))
+    moved = cv2.warpAffine(soft, warp, (SIZE, SIZE), flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP)
+    return max(0.0, 1 - _STRICTNESS * (1 - tone_correlation(moved[seen], target[seen])))
 
 
-def tone_correlation(first: Floats | Pixels, second: Floats | Pixels) -> float:
-    """Correlation of grey values after the best tone curve (cubic) from one to the other; the lower of both directions.
+def tone_correlation(first: Any, second: Any) -> float:
+    """Correlation of grey values after the best tone curve (cubic) from one to the other, or from the other to the one.
 
-    A curve takes care of gamma and of grey values cut off at black or white, which a correlation alone does not.
+    A curve takes care of gamma and of grey values cut off at black or white, which a correlation alone does not. The
+    higher counts, because what was cut off cannot be brought back.
 
     Args:
-        first: (pixels,).
-        second: (pixels,).
+        first: (pixels,), grey values.
+        second: (pixels,), grey values.
     """
-    return min(_curve_correlation(first, second), _curve_correlation(second, first))
+    return max(_curve_correlation(first, second), _curve_correlation(second, first))
 
 
-def _second_look(images: Pixels, candidates: pd.DataFrame, threshold: float) -> NDArray[np.float64]:
-    """Correlation of each candidate, aligned where it must be; 0 of those that look unlike after a coarse alignment."""
+def correlate(images: Pixels, candidates: pd.DataFrame, enough: float) -> NDArray[np.float64]:
+    """Second look: how well the two pictures of each candidate agree.
+
+    Args:
+        images: (images, SIZE, SIZE).
+        candidates: as `candidate_pairs` returns them.
+        enough: correlation from which a pair is not looked at more closely: as it stands, then with a tone curve, then
+            aligned.
+
+    Returns:
+        (candidates,), at most 1; 0 of those that look unlike after a coarse alignment. What is below `enough` is the
+        highest that any look gives.
+    """
     correlation = np.zeros(len(candidates))
 
     def look(block: slice) -> None:
@@ -264,11 +290,11 @@ def _second_look(images: Pixels, candidates: pd.DataFrame, threshold: float) -> 
         alike, warps = _coarse_alignment(images, part)
         image, other = _both(images, part.iloc[alike])
         direct = np.einsum("ij,ij->i", _unit(image), _unit(other)).astype(np.float64)
-        for i in np.flatnonzero(direct < threshold):
-            if direct[i] > threshold - _TONE:
+        for i in np.flatnonzero(direct < enough):
+            if direct[i] > enough - _TONE:
                 direct[i] = tone_correlation(image[i].ravel(), other[i].ravel())
-            if direct[i] < threshold:
-                direct[i] = aligned_correlation(image[i], other[i], warps[i])
+            if direct[i] < enough:
+                direct[i] = max(direct[i], aligned_correlation(image[i], other[i], warps[i]))
         correlation[block.start + alike] = direct
 
     with ThreadPoolExecutor(_THREADS) as pool:
@@ -300,7 +326,7 @@ def _coarse_alignment(images: Pixels, candidates: pd.DataFrame) -> tuple[Rows, F
 
     Returns:
         (alike,), rows of the candidates that may be copies, and (alike, 2, 3), their maps from pixels of `other` to
-        pixels of `image` at `_HALF`, a pixel or two off.
+        pixels of `image`, some two pixels off.
     """
     rows, place = np.unique(candidates[["image", "other"]], return_inverse=True)
     place = place.reshape(-1, 2)
@@ -321,7 +347,7 @@ def _coarse_alignment(images: Pixels, candidates: pd.DataFrame) -> tuple[Rows, F
     close = np.maximum(
         _quadratic_correlation(_seen(sharp, warps, _HALF)[inner], others[inner]), _quadratic_correlation(sharp, others)
     )
-    return alike[close >= _LEAST_COARSE], warps[close >= _LEAST_COARSE]
+    return alike[close >= _LEAST_COARSE], _rescaled(warps[close >= _LEAST_COARSE], SIZE / _HALF, SIZE / _HALF)
 
 
 def _tangent_fit(views: Pixels, targets: Pixels) -> tuple[Floats, Floats]:
@@ -367,7 +393,7 @@ def _quadratic_correlation(pictures: Pixels, others: Pixels) -> Floats:
     return cast(Floats, squared**0.5)
 
 
-def _curve_correlation(grey: Floats | Pixels, target: Floats | Pixels) -> float:
+def _curve_correlation(grey: Any, target: Any) -> float:
     first, second = grey - grey.mean(dtype=np.float32), target - target.mean(dtype=np.float32)
     variances = first @ first / len(first), second @ second / len(second)
     if min(variances) < 1.0:  # less than a grey level: nothing to be seen

@@ -6,9 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from brain_tumor.data.catalog import CLASSES, EXCLUDED, SPLITS, TEST, TESTING, TRAIN, TRAINING
+from brain_tumor.data.catalog import CLASSES, EXCLUDED, SPLITS, TEST, TESTING, TRAIN, TRAINING, published_copies
 from brain_tumor.data.duplicates import EQUAL, MIRRORED, NEAR
-from brain_tumor.data.protocols import WRONG_LABEL, patient_of, published_copies
+from brain_tumor.data.protocols import WRONG_LABEL, patient_of
 
 INDIRECT = "indirect"
 

@@ -78,16 +78,6 @@ def assign(
     return split[list(SPLIT_COLUMNS)]
 
 
-def published_copies(split: pd.DataFrame) -> set[str]:
-    """Paths of the published test images that have a copy in the published training set, under any protocol.
-
-    Args:
-        split: `SPLIT_COLUMNS`.
-    """
-    groups = split.loc[split["part"] == TRAINING, "group"]
-    return set(split.loc[(split["part"] == TESTING) & split["group"].isin(groups), "path"])
-
-
 def patient_of(name: str) -> str:
     """The person behind an identifier: a suffix letter marks what is probably another scan of one person."""
     return re.sub(r"(?<=\d)[A-Za-z]$", "", name)

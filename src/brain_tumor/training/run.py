@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 # Lightning speaks of devices and workers at every start; what matters of a run is in its history.
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
 logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
-warnings.filterwarnings("ignore", category=DeprecationWarning, module="lightning")
+warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated")
 warnings.filterwarnings("ignore", message=".*does not have many workers.*")
 
 HISTORY_COLUMNS = ("epoch", "train_loss", "val_loss", "train_accuracy", "val_accuracy")
