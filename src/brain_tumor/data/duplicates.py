@@ -367,7 +367,7 @@ def _tangent_fit(views: Pixels, targets: Pixels) -> tuple[Floats, Floats]:
     down, right = np.gradient(grey, axis=(1, 2))
     y, x = np.meshgrid(*[np.linspace(-1, 1, _VIEW, dtype=np.float32)] * 2, indexing="ij")
     tangents = np.stack([grey, grey**2, right, x * right, y * right, down, x * down, y * down], 1)
-    tangents = tangents.reshape(len(views), 8, -1)  # (pairs, tangents, pixels)
+    tangents = tangents.reshape(len(views), 8, _VIEW**2)  # (pairs, tangents, pixels)
     tangents -= tangents.mean(2, keepdims=True)
     lengths = np.maximum(np.linalg.norm(tangents, axis=2, keepdims=True), 1e-6)  # (pairs, tangents, 1)
     tangents /= lengths
