@@ -1,7 +1,5 @@
 import io
-import os
 import zipfile
-from pathlib import Path
 
 import cv2
 import h5py
@@ -252,8 +250,8 @@ def test_bad_tables_are_named_in_one_line(tmp_path, raw, name, content):
 
 
 @pytest.mark.real_data
-def test_tables_beside_the_published_set_keep_every_row(tmp_path):
-    source = Path(os.environ["BRAIN_TUMOR_DATA"]).parent
+def test_tables_beside_the_published_set_keep_every_row(real_data, tmp_path):
+    source = real_data.parent
     if not (source / "cheng_slices.csv").is_file():
         pytest.skip("no annotations beside the archive")
 

@@ -589,8 +589,8 @@ def test_the_stage_ends_with_one_line_and_status_1(project):
 
 
 @pytest.mark.real_data
-def test_the_published_set_passes(tmp_path, monkeypatch):
-    source = Path(os.environ["BRAIN_TUMOR_DATA"]).absolute()
+def test_the_published_set_passes(real_data, tmp_path, monkeypatch):
+    source = real_data.absolute()
     (tmp_path / "project").mkdir()
     monkeypatch.chdir(tmp_path / "project")
     monkeypatch.setenv("BRAIN_TUMOR_DATA", str(source))

@@ -1,0 +1,79 @@
+"""What is known of the Kaggle set holds for what the project finds in it."""
+
+from itertools import combinations
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from brain_tumor.data.archives import copy_files, open_tree
+from brain_tumor.data.catalog import read_catalog
+from brain_tumor.data.duplicates import find_copies, group_names
+from brain_tumor.data.leaks import split_report
+from brain_tumor.data.protocols import TWO_LABELS, assign
+from brain_tumor.params import load_params
+
+pytestmark = [pytest.mark.real_data, pytest.mark.slow]
+
+PARAMS = load_params(Path(__file__).resolve().parents[2] / "params.yaml")
+
+MISLABELLED = ("Te-piTr_0002", "Tr-pi_0043", "Tr-pi_0515", "Tr-pi_0520")
+"""Meningiomas in the folder `pituitary`, by the labels of Cheng et al.; each has a mirrored copy in `meningioma`."""
+
+
+@pytest.fixture(scope="module")
+def found(real_data, tmp_path_factory):
+    """Catalog and pairs of copies."""
+    raw = tmp_path_factory.mktemp("raw")
+    with open_tree(real_data) as tree:
+        names = [name for name in tree.names if name.endswith(".jpg")]
+        copy_files(tree, {name: name for name in names}, raw)
+    catalog = read_catalog(raw)
+    return catalog, find_copies(raw, catalog, PARAMS.split.copy_threshold)
+
+
+def test_pairs_of_one_slice_are_found_and_no_others(real_data, found):
+    file = real_data.parent / "cheng_slices.csv"
+    if not file.is_file():
+        pytest.skip("no annotations beside the archive")
+    catalog, pairs = found
+    shown = catalog["path"].map(pd.read_csv(file).set_index("image")["cheng_slice"])
+    groups = group_names(catalog["path"].tolist(), pairs)
+
+    same = [pair for _, rows in shown.dropna().groupby(shown) for pair in combinations(rows.index, 2)]
+    both = pairs[shown[pairs["first"]].notna().to_numpy() & shown[pairs["second"]].notna().to_numpy()]
+
+    assert len(same) == 1_711
+    assert all(groups[first] == groups[second] for first, second in same)
+    assert (shown[both["first"]].to_numpy() == shown[both["second"]].to_numpy()).all()
+
+
+def test_three_quarters_of_the_test_images_leak(found):
+    """982 by plain correlation at 0.99; alignment adds some that were cropped or changed in contrast."""
+    catalog, pairs = found
+    leaks = split_report(assign(catalog, pairs, None, PARAMS.split, PARAMS.seed), pairs)["test_with_published_copy"]
+
+    assert leaks["by_kind"]["equal"] == 103
+    assert leaks["by_class"]["glioma"] == 81
+    assert leaks["by_class"]["pituitary"] == 219
+    assert 289 <= leaks["by_class"]["meningioma"] <= 295
+    assert 391 <= leaks["by_class"]["notumor"] <= 403
+
+
+def test_mislabelled_files_are_found_by_their_copies_and_do_not_train(found):
+    catalog, pairs = found
+    params = PARAMS.split.model_copy(update={"protocol": "grouped"})
+
+    split = assign(catalog, pairs, None, params, PARAMS.seed)
+
+    doubtful = split[split["reason"] == TWO_LABELS]
+    assert {Path(path).stem for path in doubtful.loc[doubtful["class"] == "pituitary", "path"]} == set(MISLABELLED)
+
+
+@pytest.mark.parametrize("protocol", ["leak_free", "grouped"])
+def test_no_group_lies_across_splits(found, protocol):
+    catalog, pairs = found
+    split = assign(catalog, pairs, None, PARAMS.split.model_copy(update={"protocol": protocol}), PARAMS.seed)
+
+    used = split[split["split"] != "excluded"]
+    assert used.groupby("group")["split"].nunique().max() == 1
