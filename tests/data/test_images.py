@@ -120,7 +120,8 @@ def test_black_around_a_head_and_brightness_change_little_of_what_is_read():
 
     expected = reader.prepare(plain)[0].astype(float)
 
-    assert expected.min() == 0 and expected.max() == 255
+    assert expected.min() == 0
+    assert expected.max() == 255
     assert np.abs(reader.prepare(padded)[0] - expected).mean() < 4
     assert np.abs(reader.prepare(darker)[0] - expected).mean() < 4
 
@@ -246,3 +247,10 @@ def test_a_bad_file_among_many_is_named(tmp_path):
 
     with pytest.raises(UserError, match=r"bad\.png is empty"):
         read_images([tmp_path / "good.png", tmp_path / "bad.png"], 8)
+
+
+def test_points_of_a_picture_are_located_in_what_was_cut_out():
+    frame = Frame(0.25, 0.5, 0.75, 1.0)
+    points = np.array([[0.25, 0.5], [0.5, 0.75], [0.75, 1.0], [0.0, 0.5]])
+
+    assert frame.locate(points).tolist() == [[0, 0], [0.5, 0.5], [1, 1], [-0.5, 0]]

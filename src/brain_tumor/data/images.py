@@ -38,6 +38,10 @@ class Frame(NamedTuple):
     right: float
     bottom: float
 
+    def locate(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(points, 2), x and y in shares of the picture, to shares of this part; outside it below 0 or above 1."""
+        return (points - (self.left, self.top)) / (self.right - self.left, self.bottom - self.top)
+
 
 WHOLE = Frame(0.0, 0.0, 1.0, 1.0)
 

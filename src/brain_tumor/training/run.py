@@ -100,13 +100,13 @@ def build(params: TrainParams, arrays: Arrays, seed: int) -> Classifier:
     """A classifier with random weights, described so that its file tells how to use it."""
     description = Description(
         classes=CLASSES,
-        image_size=arrays.image_size,
+        image_size=arrays.reader.size,
         backbone=params.backbone,
         head=params.head,
         trainable=params.trainable,
         precision=params.precision,
         dropout=params.dropout,
-        study={"seed": seed, "train": params.model_dump(), "data": dict(arrays.reader)},
+        study={"seed": seed, "train": params.model_dump(), "split_digest": arrays.split_digest},
     )
     return Classifier(description)
 
