@@ -6,6 +6,7 @@ from brain_tumor.data.arrays import open_arrays
 from brain_tumor.files import atomic_file, write_json
 from brain_tumor.params import load_params
 from brain_tumor.stage import stage
+from brain_tumor.training.devices import Devices
 from brain_tumor.training.features import cache_folder, open_cache
 from brain_tumor.training.run import fit
 
@@ -14,11 +15,14 @@ from brain_tumor.training.run import fit
 def main() -> None:
     params = load_params()
     arrays = open_arrays(Path("data/arrays"))
-    result = fit(arrays, params.train, params.seed, open_cache(), cache_folder())
+    result = fit(arrays, params.train, params.seed, open_cache(), cache_folder(), Devices.from_arguments())
+    if not result.first:
+        return
     result.classifier.save(Path("models/model.safetensors"))
     with atomic_file(Path("plots/history.csv")) as temporary:
         result.history.to_csv(temporary, index=False)
     write_json(Path("metrics/train.json"), result.summary)
+    result.checkpoint.remove()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
 import logging
+import os
 
 import numpy as np
 import pytest
@@ -20,8 +21,17 @@ def computed(monkeypatch):
     """How many images passed the frozen layers."""
     counts = []
     original = module._front
-    monkeypatch.setattr(module, "_front", lambda model, images: counts.append(len(images)) or original(model, images))
+    monkeypatch.setattr(
+        module, "_front", lambda model, images, device: counts.append(len(images)) or original(model, images, device)
+    )
     return counts
+
+
+def age_of_blocks(folder):
+    """Times of use a minute apart, in the order in which they are: a test is faster than the clock of a file system."""
+    blocks = sorted(folder.glob("*/*.npy"), key=lambda path: path.stat().st_mtime_ns)
+    for number, path in enumerate(blocks):
+        os.utime(path, (60 * number, 60 * number))
 
 
 def test_features_are_the_output_of_the_frozen_layers(classifier, arrays, cache):
@@ -104,10 +114,10 @@ def test_an_interrupted_computation_keeps_whole_blocks(classifier, arrays, cache
     monkeypatch.setattr(module, "BLOCK", 8)
     original = module._front
 
-    def stop_after_two(model, images):
+    def stop_after_two(model, images, device):
         if sum(computed) >= 16:
             raise KeyboardInterrupt
-        return original(model, images)
+        return original(model, images, device)
 
     monkeypatch.setattr(module, "_front", stop_after_two)
     with pytest.raises(KeyboardInterrupt):
@@ -119,15 +129,41 @@ def test_an_interrupted_computation_keeps_whole_blocks(classifier, arrays, cache
     assert sum(computed) == len(arrays.test)
 
 
-def test_the_network_used_longest_ago_is_dropped(train_params, arrays, tmp_path):
-    cache = FeatureCache(tmp_path, limit=1)
-    models = []
-    for seed in (0, 1):
-        torch.manual_seed(seed)
-        models.append(build(train_params, arrays, seed).eval())
-        cache.compute(models[-1], arrays.test.images)
+def test_what_was_used_longest_ago_is_dropped(classifier, arrays, tmp_path, computed):
+    old, recent, new = arrays.train.images[:8], arrays.train.images[8:16], arrays.train.images[16:24]
+    for images in (recent, old, recent):
+        FeatureCache(tmp_path, 10**9).compute(classifier, images)
+    age_of_blocks(tmp_path)
+    size = next(path.stat().st_size for path in tmp_path.glob("*/*.npy") if "digests" not in path.name)
+    computed.clear()
 
-    assert [folder.name for folder in tmp_path.iterdir()] == [front_key(models[1])]
+    FeatureCache(tmp_path, limit=2 * size).compute(classifier, new)
+
+    assert sum(computed) == 8
+    FeatureCache(tmp_path, 10**9).compute(classifier, recent)
+    FeatureCache(tmp_path, 10**9).compute(classifier, new)
+    assert sum(computed) == 8, "dropped what was used since"
+    FeatureCache(tmp_path, 10**9).compute(classifier, old)
+    assert sum(computed) == 16
+
+
+def test_what_a_run_uses_itself_is_never_dropped(classifier, arrays, tmp_path):
+    cache = FeatureCache(tmp_path, limit=1)
+    for part in (arrays.train, arrays.validation):
+        cache.fill(classifier, part.images)
+
+    assert len(cache.open(classifier, arrays.train.images)) == len(arrays.train)
+
+
+def test_temporary_files_of_a_killed_run_go_too(classifier, arrays, tmp_path):
+    folder = tmp_path / front_key(classifier)
+    folder.mkdir()
+    left = folder / ".abandoned-x.npy"
+    left.write_bytes(bytes(1000))
+
+    FeatureCache(tmp_path, limit=1).compute(classifier, arrays.test.images)
+
+    assert not left.exists()
 
 
 def test_without_frozen_layers_features_are_the_pixels(train_params, arrays, cache):
@@ -160,4 +196,5 @@ def test_the_log_says_what_is_computed(classifier, arrays, cache, caplog):
 
     cache.compute(classifier, arrays.test.images)
 
-    assert f"features: {len(arrays.test)} distinct images, {len(arrays.test)} to compute" in caplog.text
+    assert f"features: {len(arrays.test)} images, 0 at hand, {len(arrays.test)} to compute" in caplog.text
+    assert "features: the cache holds 0.00 of at most 1 GB" in caplog.text

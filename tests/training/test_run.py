@@ -7,7 +7,9 @@ import torch
 from brain_tumor.errors import UserError
 from brain_tumor.model.classifier import load_classifier
 from brain_tumor.model.predict import predict
-from brain_tumor.training.run import HISTORY_COLUMNS, BestEpoch, FeatureDataset, build, fit
+from brain_tumor.training.batches import FeatureDataset
+from brain_tumor.training.callbacks import HISTORY_COLUMNS, BestEpoch
+from brain_tumor.training.run import build, fit
 
 
 def test_it_learns_what_can_be_learned(arrays, train_params, cache, tmp_path):
@@ -61,8 +63,8 @@ def test_same_parameters_same_bytes(arrays, train_params, cache, tmp_path, train
     params = train_params.model_copy(update={"trainable": trainable, "epochs": 1, "precision": precision})
     digests = set()
     for run in ("first", "second"):
-        fit(arrays, params, 7, cache, tmp_path).classifier.save(tmp_path / run)
-        digests.add(hashlib.sha256((tmp_path / run).read_bytes()).hexdigest())
+        fit(arrays, params, 7, cache, tmp_path / run).classifier.save(tmp_path / run / "model")
+        digests.add(hashlib.sha256((tmp_path / run / "model").read_bytes()).hexdigest())
 
     assert len(digests) == 1
 

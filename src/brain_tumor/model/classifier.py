@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -62,6 +62,17 @@ class Classifier(nn.Module):
         self.trunk = _random_trunk(backbone)
         self.trunk[: self.cut].requires_grad_(False)
         self.head = HEADS[description.head](backbone, description)
+
+    def train(self, mode: bool = True) -> Self:
+        """As for every module, but frozen layers stay in evaluation mode, their running statistics too."""
+        super().train(mode)
+        self.trunk[: self.cut].eval()
+        return self
+
+    def trained_state(self) -> dict[str, Tensor]:
+        """The part of the state dictionary that training changes."""
+        frozen = {f"trunk.{name}" for name in self.trunk[: self.cut].state_dict()}
+        return {name: value for name, value in self.state_dict().items() if name not in frozen}
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """(images, height, width) uint8 to (images, 3, height, width), as the pretrained trunk expects it."""

@@ -8,6 +8,6 @@ TRAINER_PRECISION: dict[str, Literal["bf16-mixed", "32-true"]] = {"bf16": "bf16-
 """What Lightning's Trainer calls each value of `train.precision`."""
 
 
-def autocast(precision: str) -> torch.autocast:
+def autocast(precision: str, device: str = "cpu") -> torch.autocast:
     """Context in which matrix products and convolutions run in bfloat16 for `bf16`; for `fp32` it does nothing."""
-    return torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16")
+    return torch.autocast(device, torch.bfloat16, enabled=precision == "bf16")

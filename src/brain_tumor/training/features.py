@@ -7,7 +7,6 @@ images, each image under the digest of its pixels. Another split or another numb
 import hashlib
 import logging
 import os
-import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,6 +31,10 @@ the size of its batch in the last bits, and must not depend on what was computed
 
 BLOCK = 8 * BATCH
 """Images in a file."""
+
+CPU = torch.device("cpu")
+
+DIGESTS = ".digests.npy"
 
 
 @dataclass(frozen=True)
@@ -68,39 +71,59 @@ class FeatureCache:
         """Args: the folder, and how many bytes the blocks may take before the least recently used are dropped."""
         self.folder = folder
         self.limit = limit
+        self._in_use: set[Path] = set()
 
-    def compute(self, classifier: Classifier, images: Pixels) -> Features:
+    def compute(self, classifier: Classifier, images: Pixels, device: torch.device = CPU) -> Features:
         """Features of `images`: those at hand, and the others computed and kept.
 
         Args:
             classifier: its frozen layers make the features; without frozen layers they are the pixels.
             images: (images, size, size), grey values.
+            device: where they are computed.
         """
+        self.fill(classifier, images, device)
+        return self.open(classifier, images, device)
+
+    def fill(self, classifier: Classifier, images: Pixels, device: torch.device = CPU) -> None:
+        """Compute and keep the features that are not at hand; arguments as for `compute`."""
         if not classifier.cut:
-            rows = np.arange(len(images))
-            return Features((images,), np.stack([np.zeros_like(rows), rows], axis=1))
-        folder = self.folder / front_key(classifier)
-        digests = [hashlib.blake2b(image, digest_size=16).digest() for image in images]
+            return
+        folder = self.folder / front_key(classifier, device)
+        digests = _image_digests(images)
         known = _read_places(folder)
         distinct = {digest: row for row, digest in enumerate(digests)}
         missing = sorted(row for digest, row in distinct.items() if digest not in known)
-        log.info("features: %d distinct images, %d to compute", len(distinct), len(missing))
+        log.info(
+            "features: %d images, %d at hand, %d to compute", len(distinct), len(distinct) - len(missing), len(missing)
+        )
         if missing:
-            self._compute(classifier, images, digests, missing, folder)
+            self._compute(classifier, images, digests, missing, folder, device)
             known = _read_places(folder)
-        features = _open(known, digests)
-        self._drop_oldest(keep=folder)
-        return features
+        self._use({known[digest][0] for digest in digests})
+
+    def open(self, classifier: Classifier, images: Pixels, device: torch.device = CPU) -> Features:
+        """Features that `fill` has kept; arguments as for `compute`."""
+        if not classifier.cut:
+            rows = np.arange(len(images))
+            return Features((images,), np.stack([np.zeros_like(rows), rows], axis=1))
+        return _open(_read_places(self.folder / front_key(classifier, device)), _image_digests(images))
 
     def _compute(
-        self, classifier: Classifier, images: Pixels, digests: list[bytes], missing: list[int], folder: Path
+        self,
+        classifier: Classifier,
+        images: Pixels,
+        digests: list[bytes],
+        missing: list[int],
+        folder: Path,
+        device: torch.device,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        classifier.to(device)
         with tqdm(total=len(missing), desc="features", unit="img", disable=not sys.stderr.isatty()) as progress:
             for start in range(0, len(missing), BLOCK):
                 rows = missing[start : start + BLOCK]
                 block = np.concatenate(
-                    [_front(classifier, images[rows[i : i + BATCH]]) for i in range(0, len(rows), BATCH)]
+                    [_front(classifier, images[rows[i : i + BATCH]], device) for i in range(0, len(rows), BATCH)]
                 )
                 names = np.frombuffer(b"".join(digests[row] for row in rows), np.uint8).reshape(len(rows), -1)
                 path = folder / f"{hashlib.sha256(names.tobytes()).hexdigest()[:32]}.npy"
@@ -110,18 +133,23 @@ class FeatureCache:
                     np.save(temporary, names, allow_pickle=False)
                 progress.update(len(rows))
 
-    def _drop_oldest(self, keep: Path) -> None:
-        """Drop the networks used longest ago, never the one in use, until the rest fits."""
-        os.utime(keep)
-        networks = sorted(self.folder.iterdir(), key=lambda folder: folder.stat().st_mtime)
-        sizes = {folder: sum(file.stat().st_size for file in folder.iterdir()) for folder in networks}
-        log.info("features: the cache holds %.1f GB in %s", sum(sizes.values()) / 1e9, self.folder)
-        for folder in networks:
-            if sum(sizes.values()) > self.limit and folder != keep:
-                shutil.rmtree(folder)
-                log.info(
-                    "features: dropped %.1f GB of another network to stay within the limit", sizes.pop(folder) / 1e9
-                )
+    def _use(self, blocks: set[Path]) -> None:
+        """Mark blocks as used now; drop those used longest ago, none that this process uses, until the rest fits."""
+        for path in blocks:
+            path.touch()
+        self._in_use |= blocks
+        # Whatever else a killed run left, unfinished blocks and temporary files, ages and goes likewise.
+        stats = {path: path.stat() for path in self.folder.glob("*/*") if not path.name.endswith(DIGESTS)}
+        size = sum(stat.st_size for stat in stats.values())
+        log.info("features: the cache holds %.2f of at most %.0f GB in %s", size / 1e9, self.limit / 1e9, self.folder)
+        dropped = 0
+        for path in sorted(stats, key=lambda path: stats[path].st_mtime):
+            if size - dropped > self.limit and path not in self._in_use:
+                _digests_file(path).unlink(missing_ok=True)  # first, so that no digests are without their block
+                path.unlink(missing_ok=True)
+                dropped += stats[path].st_size
+        if dropped:
+            log.info("features: dropped %.2f GB that were used longest ago", dropped / 1e9)
 
 
 def open_cache(environment: Mapping[str, str] = os.environ) -> FeatureCache:
@@ -136,39 +164,43 @@ def cache_folder(environment: Mapping[str, str] = os.environ) -> Path:
     return Path(environment.get("BRAIN_TUMOR_CACHE", ".cache"))
 
 
-def front_key(classifier: Classifier) -> str:
-    """Digest of everything that decides the features of an image: frozen weights, cut, precision, torch's release."""
+def front_key(classifier: Classifier, device: torch.device = CPU) -> str:
+    """Digest of all that decides the features of an image: frozen weights, cut, precision, device, torch's release."""
     digest = hashlib.sha256()
     description = classifier.description
-    for part in (description.backbone, description.precision, torch.__version__):
+    for part in (description.backbone, description.precision, device.type, torch.__version__):
         digest.update(part.encode() + b"\0")
     for name, tensor in classifier.trunk[: classifier.cut].state_dict().items():
-        digest.update(name.encode() + b"\0" + tensor.contiguous().numpy().tobytes())
+        digest.update(name.encode() + b"\0" + tensor.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:32]
 
 
 @torch.inference_mode()
-def _front(classifier: Classifier, images: Pixels) -> NDArray[np.float16]:
+def _front(classifier: Classifier, images: Pixels, device: torch.device) -> NDArray[np.float16]:
     """Features (images, height, width, channels) in half precision."""
     padded = np.zeros((BATCH, *images.shape[1:]), np.uint8)
     padded[: len(images)] = images
-    with autocast(classifier.description.precision):
-        features = classifier.front(torch.from_numpy(padded))[: len(images)]
+    with autocast(classifier.description.precision, device.type):
+        features = classifier.front(torch.from_numpy(padded).to(device))[: len(images)]
     half = features.permute(0, 2, 3, 1).to(torch.float16)
     if not torch.isfinite(half).all():
         raise ValueError("features exceed the range of half precision: these weights cannot be used with frozen layers")
-    return half.contiguous().numpy()
+    return half.contiguous().cpu().numpy()
 
 
 def _digests_file(block: Path) -> Path:
-    return block.with_suffix(".digests.npy")
+    return block.with_suffix(DIGESTS)
+
+
+def _image_digests(images: Pixels) -> list[bytes]:
+    return [hashlib.blake2b(image, digest_size=16).digest() for image in images]
 
 
 def _read_places(folder: Path) -> dict[bytes, tuple[Path, int]]:
     """For each image at hand, by digest, its block and its row there."""
     return {
         names.tobytes(): (path.with_name(path.name.replace(".digests", "")), row)
-        for path in sorted(folder.glob("*.digests.npy"))
+        for path in sorted(folder.glob(f"[!.]*{DIGESTS}"))
         for row, names in enumerate(np.load(path, allow_pickle=False))
     }
 

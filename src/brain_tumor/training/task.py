@@ -3,6 +3,7 @@
 from typing import Any
 
 import lightning
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -21,19 +22,24 @@ class ClassificationTask(lightning.LightningModule):
 
     The training loss is weighted by class and smoothed; the validation loss is neither, so that it can be compared
     between parameters. Both are means over the images of an epoch, logged as `train_loss`, `train_accuracy`,
-    `val_loss` and `val_accuracy`.
+    `val_loss` and `val_accuracy`. What is drawn at random in an epoch follows from seed, epoch and process alone, so
+    that a resumed run draws the same.
     """
 
-    def __init__(self, classifier: Classifier, params: TrainParams, class_weights: Tensor) -> None:
+    strict_loading = False  # a checkpoint holds no frozen layers
+
+    def __init__(self, classifier: Classifier, params: TrainParams, class_weights: Tensor, seed: int) -> None:
         super().__init__()
+        self.seed = seed
         self.classifier = classifier
         self.params = params
-        self.loss = nn.CrossEntropyLoss(class_weights, label_smoothing=params.label_smoothing)
+        self.loss = nn.CrossEntropyLoss(class_weights, label_smoothing=params.label_smoothing, reduction="sum")
 
     def training_step(self, batch: Batch) -> Tensor:
         features, labels = batch
         logits = self.classifier.tail(features)
-        loss: Tensor = self.loss(logits.float(), labels)
+        # Not divided by the batch's own sum of weights, which would depend on how processes share the batch.
+        loss: Tensor = self.loss(logits.float(), labels) / len(labels)
         self._log("train", loss, logits, labels)
         return loss
 
@@ -43,7 +49,12 @@ class ClassificationTask(lightning.LightningModule):
         self._log("val", functional.cross_entropy(logits.float(), labels), logits, labels)
 
     def on_train_epoch_start(self) -> None:
-        self.classifier.trunk[: self.classifier.cut].eval()
+        draws = np.random.SeedSequence([self.seed, self.current_epoch, self.global_rank])
+        torch.manual_seed(int(draws.generate_state(1, np.uint64)[0]))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        trained = {f"classifier.{name}" for name in self.classifier.trained_state()}
+        checkpoint["state_dict"] = {name: value for name, value in checkpoint["state_dict"].items() if name in trained}
 
     def configure_optimizers(self) -> Any:
         """AdamW (Loshchilov and Hutter 2019); biases and normalisation do not decay."""
@@ -59,7 +70,7 @@ class ClassificationTask(lightning.LightningModule):
     def _log(self, part: str, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
         accuracy = (logits.argmax(dim=1) == labels).float().mean()
         values = {f"{part}_loss": loss.detach(), f"{part}_accuracy": accuracy}
-        self.log_dict(values, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(labels))
+        self.log_dict(values, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(labels), sync_dist=True)
 
 
 def balanced_weights(labels: Tensor, classes: int) -> Tensor:
