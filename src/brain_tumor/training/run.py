@@ -26,8 +26,9 @@ from brain_tumor.training.callbacks import BestEpoch, History, RunProgress
 from brain_tumor.training.checkpoint import AtomicCheckpoints, EpochCheckpoint, clean_interrupt, run_key
 from brain_tumor.training.devices import Devices
 from brain_tumor.training.features import FeatureCache
+from brain_tumor.training.loss import balanced_weights
 from brain_tumor.training.shared_norm import SharedBatchNorm
-from brain_tumor.training.task import ClassificationTask, balanced_weights
+from brain_tumor.training.task import ClassificationTask
 
 # Lightning speaks of devices and workers at every start; what matters of a run is in its history.
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
@@ -127,7 +128,7 @@ def build(params: TrainParams, arrays: Arrays, seed: int) -> Classifier:
 def _class_weights(params: TrainParams, labels: NDArray[np.int64]) -> Tensor:
     if params.class_weights == "none":
         return torch.ones(len(CLASSES))
-    return balanced_weights(torch.from_numpy(labels), len(CLASSES))
+    return balanced_weights(torch.from_numpy(labels))
 
 
 def _summary(classifier: Classifier, validation: FeatureDataset, history: pd.DataFrame, epoch: int) -> dict[str, Any]:
