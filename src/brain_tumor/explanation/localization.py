@@ -9,7 +9,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from brain_tumor.data.annotations import Outline, outline_mask
-from brain_tumor.data.images import Pixels
+from brain_tumor.data.images import Pixels, head_mask
 from brain_tumor.explanation.gradcam import Heat, upsample
 
 Masks = NDArray[np.bool_]
@@ -143,26 +143,6 @@ def localization_summary(table: pd.DataFrame) -> dict[str, object]:
     return {"images": images} | {score: rows[score].round(4).to_dict() for score in SCORES}
 
 
-def head_mask(image: Pixels) -> Masks:
-    """Where the head is: the convex hull of the largest bright part, by Otsu's threshold of the smoothed picture.
-
-    Args:
-        image: (height, width).
-
-    Returns:
-        (height, width); all True for a picture without contrast.
-    """
-    smooth = cv2.GaussianBlur(image, (5, 5), 0)
-    _, bright = cv2.threshold(smooth, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
-    contours, _ = cv2.findContours(bright, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    if smooth.min() == smooth.max() or not contours:
-        return np.ones(image.shape, bool)
-    hull = cv2.convexHull(max(contours, key=cv2.contourArea))
-    mask = np.zeros(image.shape, np.uint8)
-    cv2.fillConvexPoly(mask, hull, 1)
-    return mask.astype(bool)
-
-
 def outside_head(maps: Heat, images: Pixels) -> dict[str, float]:
     """What part of the maps lies where no brain is.
 
@@ -176,7 +156,8 @@ def outside_head(maps: Heat, images: Pixels) -> dict[str, float]:
     """
     masses, areas = [], []
     for heat, image in zip(maps, images, strict=True):
-        outside = ~head_mask(image)
+        head = cv2.resize(head_mask(image), image.shape[::-1], interpolation=cv2.INTER_NEAREST)
+        outside = head == 0
         areas.append(outside.mean())
         if heat.any():
             masses.append(mass_inside(upsample(heat[None], len(image))[0], outside))
