@@ -53,7 +53,7 @@ def main() -> None:
     paths, called = test.index["path"].tolist(), probabilities.argmax(axis=1)
     right = called == test.labels
     maps = explain_all(called, maps_of)
-    annotated, masks = masks_at_model_size(read_outlines(Path("data/raw")), paths, test.images.shape[1])
+    annotated, masks = masks_at_model_size(read_outlines(Path("data/raw")), paths, test.frames, test.images.shape[1])
     if not len(annotated):
         log.info("localization: left out, no test image has an outline (see download.annotations in params.yaml)")
     localization = localization_table(

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from brain_tumor.data.annotations import read_outlines
-from brain_tumor.data.images import read_images
+from brain_tumor.data.images import WHOLE, read_images
 from brain_tumor.data.phantom import write_phantom
 from brain_tumor.explanation.gradcam import grad_cam
 from brain_tumor.explanation.localization import localization_summary, localization_table, masks_at_model_size
@@ -56,7 +56,7 @@ def scores(trunk, head, phantom):
     pixels, labels, paths, outlines = phantom
     unseen = [row for row, path in enumerate(paths) if path.startswith("Testing") and labels[row]]
     maps = grad_cam(trunk.eval(), head.eval(), pixels[unseen], labels[unseen]).values
-    rows, masks = masks_at_model_size(outlines, [paths[row] for row in unseen], SIZE)
+    rows, masks = masks_at_model_size(outlines, [paths[row] for row in unseen], [WHOLE] * len(unseen), SIZE)
     assert len(rows) == len(unseen) > 50
     return localization_summary(localization_table(maps, masks, ["tumour"] * len(rows), np.ones(len(rows), bool), 0))
 

@@ -9,7 +9,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from brain_tumor.data.annotations import Outline, outline_mask
-from brain_tumor.data.images import Pixels, head_mask
+from brain_tumor.data.images import Frame, Pixels, head_mask
 from brain_tumor.explanation.gradcam import Heat, upsample
 
 Masks = NDArray[np.bool_]
@@ -23,22 +23,27 @@ ALL = "all"
 
 
 def masks_at_model_size(
-    outlines: Mapping[str, Outline], paths: Sequence[str], size: int
+    outlines: Mapping[str, Outline], paths: Sequence[str], frames: Sequence[Frame], size: int
 ) -> tuple[NDArray[np.int64], Masks]:
     """The outlines of images, filled, where they lie in the pictures that the network sees.
 
-    The only place that knows the geometry between a file and its picture at model size: `read_image` scales the whole
-    picture to a square.
+    The only place that knows the geometry between a file and its picture at model size: `Reader` scales the frame that
+    it cuts out to a square.
 
     Args:
         outlines: by path, in fractions of the file's width and height.
         paths: of the images.
+        frames: what part of its file each image shows.
         size: pixels a side.
 
     Returns:
         Rows of `paths` that have an outline (annotated,), and their masks (annotated, size, size), none empty.
     """
-    masks = {row: outline_mask(outlines[path], size, size) for row, path in enumerate(paths) if path in outlines}
+    masks = {}
+    for row, (path, frame) in enumerate(zip(paths, frames, strict=True)):
+        if path in outlines:
+            extent = (frame.right - frame.left, frame.bottom - frame.top)
+            masks[row] = outline_mask((outlines[path] - (frame.left, frame.top)) / extent, size, size)
     rows = [row for row, mask in masks.items() if mask.any()]
     return np.array(rows, np.int64), np.array([masks[row] for row in rows], bool).reshape(-1, size, size)
 
