@@ -61,7 +61,8 @@ def test_every_method_agrees_with_another_implementation(features, targets, name
     trunk, head = network(pooled=pooled)
     with torch.no_grad():
         head[-1].weight *= 1000  # the other Grad-CAM++ adds a small number below the fraction, which then is nothing
-    oracle = ORACLES[name](nn.Sequential(trunk, head), [trunk])
+    copy = nn.AdaptiveAvgPool2d(SIDE)  # keeps all values, so that the head's in-place ReLU leaves the record alone
+    oracle = ORACLES[name](nn.Sequential(trunk, copy, head), [trunk])
     oracle(features.clone().requires_grad_(), [ClassifierOutputTarget(int(target)) for target in targets])
     recorded = oracle.activations_and_grads
     activations, gradients = recorded.activations[0].numpy(), recorded.gradients[0].numpy()

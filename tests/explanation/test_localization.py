@@ -20,7 +20,7 @@ from brain_tumor.explanation.localization import (
 SIZE = 8
 
 masks = hnp.arrays(bool, (3, SIZE, SIZE)).filter(lambda mask: mask.any(axis=(1, 2)).all())
-maps = hnp.arrays(np.float32, (3, SIZE, SIZE), elements=st.integers(0, 50).map(float))
+maps = hnp.arrays(np.uint8, (3, SIZE, SIZE), elements=st.integers(0, 50)).map(lambda values: values.astype(np.float32))
 
 
 def square(start, end):
@@ -96,10 +96,10 @@ def test_masks_lie_where_the_reader_puts_the_tumour(crop):
     head = np.array([[0.3, 0.1], [0.9, 0.1], [0.9, 0.8], [0.3, 0.8]])
     tumour = np.array([[0.6, 0.2], [0.8, 0.2], [0.8, 0.5], [0.6, 0.5]])
     picture = np.where(outline_mask(tumour, 270, 450), 255, np.where(outline_mask(head, 270, 450), 120, 0))
-    pixels, frame = Reader(size=64, crop=crop).prepare(picture.astype(np.uint8))
+    pixels, frame = Reader(size=128, crop=crop).prepare(picture.astype(np.uint8))
     assert (frame == WHOLE) == (crop == "none")
 
-    rows, found = masks_at_model_size({"a": tumour, "unseen": tumour}, ["b", "a"], [WHOLE, frame], 64)
+    rows, found = masks_at_model_size({"a": tumour, "unseen": tumour}, ["b", "a"], [WHOLE, frame], 128)
 
     assert rows.tolist() == [1]
     seen = pixels > 190

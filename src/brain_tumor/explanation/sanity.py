@@ -33,7 +33,7 @@ COLUMNS = ("step", "layer", "ssim", "rank_correlation")
 
 def layers_with_weights(classifier: Classifier) -> list[tuple[str, nn.Module]]:
     """Name and module of every layer with weights of its own, from the pixels to the logits."""
-    return [(name, module) for name, module in classifier.named_modules() if any(module.parameters(recurse=False))]
+    return [(name, module) for name, module in classifier.named_modules() if list(module.parameters(recurse=False))]
 
 
 def cascade(classifier: Classifier, seed: int) -> Iterator[tuple[int, str, Classifier]]:
