@@ -87,8 +87,9 @@ class TrainParams(Section):
 
 
 class ExplainParams(Section):
-    """How many predictions are drawn."""
+    """How maps are made and how many are drawn."""
 
+    method: Literal["gradcam", "gradcam++", "hirescam", "layercam"]
     images_per_class: Annotated[int, Field(ge=1, le=50)]
 
 
