@@ -49,9 +49,9 @@ def _features(count: int) -> tuple[str, ...]:
 
 
 def _vgg(build: Callable[[], models.VGG]) -> Callable[[], nn.Module]:
-    """A VGG whose linear layers have no memory: filling their 120 million weights, which are not used, takes seconds."""
+    """A VGG whose linear layers have no memory: filling 120 million weights that are not used takes seconds."""
 
-    def without_linear_layers() -> nn.Module:
+    def without_linear_layers() -> models.VGG:
         with torch.device("meta"):
             network = build()
         network.features.to_empty(device="cpu")
