@@ -52,7 +52,7 @@ _NEIGHBOURS = 20
 _LEAST_SIMILARITY = 0.84  # of features; some 99 % of copies cropped by 5 %, turned by 5 degrees, or both have more
 _EXACT_UP_TO = 2_000  # images; up to here the exact search is as fast
 
-_LEAST_TANGENT = (0.95, 0.98)  # multiple correlation at the first and the second step of alignment
+_LEAST_TANGENT = (0.95, 0.975)  # multiple correlation at the first and the second step of alignment
 _LEAST_COARSE = 0.988  # after the third step; copies cropped by 5 % have 0.990, 95 % of the unlike pairs have less
 _FINE_BLUR = 0.7  # standard deviation in pixels of `SIZE`: hides what resampling does to fine texture
 _STRICTNESS = 2.5
@@ -107,7 +107,8 @@ def match_copies(images: Pixels, digests: Sequence[str], threshold: float) -> pd
             `aligned_correlation`. 0.99 tells copies from neighbouring slices of one patient.
 
     Returns:
-        A row a pair, sorted: `first` < `second`, row numbers; `correlation`; `kind`, one of equal, near, mirrored.
+        A row a pair, sorted: `first` < `second`, row numbers; `correlation`; `kind`, one of equal, near, mirrored. The
+        correlation is a lower bound: a pair that reaches the threshold is not aligned any further.
         Equal files are each paired with the first of them only, and only that one with other pictures. Of more than 20
         copies of one picture not every pair is named.
     """
@@ -298,21 +299,24 @@ def correlate(images: Pixels, candidates: pd.DataFrame, enough: float) -> NDArra
             aligned.
 
     Returns:
-        (candidates,), at most 1; 0 of those that look unlike after a coarse alignment. What is below `enough` is the
-        highest that any look gives.
+        (candidates,), at most 1; 0 of those that look unlike after a coarse alignment. What reaches `enough` is a lower
+        bound, because a pair is not looked at again once a look is enough; what is below is the highest that any look
+        gives.
     """
     correlation = np.zeros(len(candidates))
     soft, sharp = _blurred_halves(images)
 
     def look(block: slice) -> None:
         part = candidates.iloc[block]
-        alike, warps = _coarse_alignment(soft, sharp, part)
+        alike, warps = _coarse_alignment(soft, part)
         image, other = _both(images, part.iloc[alike])
         agree = np.einsum("ij,ij->i", _unit(image), _unit(other)).astype(np.float64)
         curved = np.flatnonzero((agree < enough) & (agree > enough - _TONE))
         agree[curved] = tone_correlation(_flat(image[curved]), _flat(other[curved]))
-        for i in np.flatnonzero(agree < enough):
-            agree[i] = max(agree[i], aligned_correlation(image[i], other[i], warps[i]))
+        unsettled = np.flatnonzero(agree < enough)
+        close, finer = _finer_alignment(sharp, part.iloc[alike[unsettled]], warps[unsettled])
+        for i, warp in zip(unsettled[close], finer, strict=True):
+            agree[i] = max(agree[i], aligned_correlation(image[i], other[i], warp))
         correlation[block.start + alike] = agree
 
     with ThreadPoolExecutor(_THREADS) as pool:
@@ -344,17 +348,16 @@ def _blurred_halves(images: Pixels) -> tuple[Pixels, Pixels]:
     return soft, sharp
 
 
-def _coarse_alignment(soft: Pixels, sharp: Pixels, candidates: pd.DataFrame) -> tuple[Rows, Floats]:
-    """Sort out pairs that look unlike, by two steps of alignment of soft pictures and one of sharper ones.
+def _coarse_alignment(soft: Pixels, candidates: pd.DataFrame) -> tuple[Rows, Floats]:
+    """Sort out pairs that look unlike, by two steps of alignment of soft pictures.
 
     Args:
         soft: (images, _HALF, _HALF).
-        sharp: likewise.
         candidates: as `candidate_pairs` returns them.
 
     Returns:
         (alike,), rows of the candidates that may be copies, and (alike, 2, 3), their maps from pixels of `other` to
-        pixels of `image`, both of `SIZE`, some two pixels off.
+        pixels of `image`, both of `_HALF`.
     """
     maps = _view_maps(_VIEWS)  # (views, 2, 3), from pixels of `_VIEW` to pixels of `_HALF`
     image, other = _both(soft, candidates)
@@ -364,13 +367,27 @@ def _coarse_alignment(soft: Pixels, sharp: Pixels, candidates: pd.DataFrame) -> 
     for least in _LEAST_TANGENT:
         like, steps = _tangent_fit(_seen(image[alike], warps, _VIEW), target[alike], _VIEW_MARGIN)
         alike, warps = alike[like >= least], _composed(warps, steps)[like >= least]
-    image, other = _both(sharp, candidates.iloc[alike])
-    warps = _rescaled(warps, 1, _HALF / _VIEW)
+    return alike, _rescaled(warps, 1, _HALF / _VIEW)
+
+
+def _finer_alignment(sharp: Pixels, candidates: pd.DataFrame, warps: Floats) -> tuple[Rows, Floats]:
+    """Sort out more of them, by one step of alignment of sharper pictures.
+
+    Args:
+        sharp: (images, _HALF, _HALF).
+        candidates: as `candidate_pairs` returns them.
+        warps: (candidates, 2, 3), maps from pixels of `other` to pixels of `image`, both of `_HALF`.
+
+    Returns:
+        (close,), rows of the candidates that are close to copies, and (close, 2, 3), their maps at `SIZE`.
+    """
+    image, other = _both(sharp, candidates)
     _, steps = _tangent_fit(_seen(image, warps, _HALF), other, _HALF_MARGIN)
     warps = _composed(warps, steps)
     inner = np.s_[:, _HALF_MARGIN:-_HALF_MARGIN, _HALF_MARGIN:-_HALF_MARGIN]
-    close = tone_correlation(_flat(_seen(image, warps, _HALF)[inner]), _flat(other[inner])) >= _LEAST_COARSE
-    return alike[close], _rescaled(warps[close], SIZE / _HALF, SIZE / _HALF)
+    agree = tone_correlation(_flat(_seen(image, warps, _HALF)[inner]), _flat(other[inner]))
+    close = np.flatnonzero(agree >= _LEAST_COARSE)
+    return close, _rescaled(warps[close], SIZE / _HALF, SIZE / _HALF)
 
 
 def _tangent_fit(views: Pixels, targets: Pixels, margin: int) -> tuple[Floats, Floats]:
@@ -394,7 +411,7 @@ def _tangent_fit(views: Pixels, targets: Pixels, margin: int) -> tuple[Floats, F
     grey = grey[:, inner, inner]
     y, x = np.meshgrid(*[np.linspace(-1, 1, side, dtype=np.float32)[inner]] * 2, indexing="ij")
     tangents = np.stack([grey, grey**2, right, x * right, y * right, down, x * down, y * down], 1)
-    tangents = tangents.reshape(len(views), 8, -1)  # (pairs, tangents, pixels)
+    tangents = tangents.reshape(len(views), 8, (side - 2 * margin) ** 2)  # (pairs, tangents, pixels)
     sums = tangents.sum(2, keepdims=True)
     products = tangents @ tangents.transpose(0, 2, 1) - sums @ sums.transpose(0, 2, 1) / tangents.shape[2]
     lengths = np.maximum(np.sqrt(products.diagonal(axis1=1, axis2=2)), 1e-3)[:, :, None]  # (pairs, tangents, 1)
