@@ -52,7 +52,7 @@ _NEIGHBOURS = 20
 _LEAST_SIMILARITY = 0.84  # of features; some 99 % of copies cropped by 5 %, turned by 5 degrees, or both have more
 _EXACT_UP_TO = 2_000  # images; up to here the exact search is as fast
 
-_LEAST_TANGENT = (0.95, 0.975)  # multiple correlation at the first and the second step of alignment
+_LEAST_TANGENT = (0.95, 0.96)  # multiple correlation at the first and the second step of alignment
 _LEAST_COARSE = 0.988  # after the third step; copies cropped by 5 % have 0.990, 95 % of the unlike pairs have less
 _FINE_BLUR = 0.7  # standard deviation in pixels of `SIZE`: hides what resampling does to fine texture
 _STRICTNESS = 2.5
