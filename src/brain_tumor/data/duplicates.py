@@ -407,7 +407,8 @@ def _tangent_fit(views: Pixels, targets: Pixels, margin: int) -> tuple[Floats, F
     inner = slice(margin, side - margin)
     grey = views.astype(np.float32)
     grey -= grey.mean((1, 2), keepdims=True)
-    down, right = (slope[:, inner, inner] for slope in np.gradient(grey, axis=(1, 2)))
+    slopes: Any = np.gradient(grey, axis=(1, 2))
+    down, right = (slope[:, inner, inner] for slope in slopes)
     grey = grey[:, inner, inner]
     y, x = np.meshgrid(*[np.linspace(-1, 1, side, dtype=np.float32)[inner]] * 2, indexing="ij")
     tangents = np.stack([grey, grey**2, right, x * right, y * right, down, x * down, y * down], 1)
