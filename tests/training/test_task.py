@@ -3,7 +3,7 @@ import pytest
 import torch
 from sklearn.utils.class_weight import compute_class_weight
 
-from brain_tumor.training.task import _scheduler, balanced_weights
+from brain_tumor.training.task import balanced_weights, scheduler_of
 
 
 def test_balanced_weights_are_scikit_learns(rng):
@@ -22,7 +22,7 @@ def test_balanced_weights_are_scikit_learns(rng):
 def test_learning_rate_over_a_run(train_params, schedule, first, highest, last):
     params = train_params.model_copy(update={"schedule": schedule, "learning_rate": 0.01})
     optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=params.learning_rate)
-    scheduler = _scheduler(optimizer, params, 100)
+    scheduler = scheduler_of(optimizer, params, 100)
     rates = []
     for _ in range(100):
         rates.append(optimizer.param_groups[0]["lr"])

@@ -35,5 +35,6 @@ def predict(classifier: Classifier, features: FeatureSource) -> NDArray[np.float
     if classifier.training:
         raise ValueError("the classifier is in training mode: call eval() first")
     batches = np.array_split(np.arange(len(features)), max(1, -(-len(features) // BATCH)))
-    logits = torch.cat([classifier.tail(features.gather(rows)) for rows in batches])
+    device = next(classifier.parameters()).device
+    logits = torch.cat([classifier.tail(features.gather(rows).to(device)) for rows in batches]).cpu()
     return torch.softmax(logits.double() / classifier.description.temperature, dim=1).numpy()

@@ -21,7 +21,7 @@ from brain_tumor.model.precision import TRAINER_PRECISION
 from brain_tumor.model.predict import predict
 from brain_tumor.model.weights import initialise
 from brain_tumor.params import TrainParams
-from brain_tumor.training.batches import FeatureBatches, FeatureDataset
+from brain_tumor.training.batches import FeatureBatches
 from brain_tumor.training.callbacks import BestEpoch, History, RunProgress
 from brain_tumor.training.checkpoint import AtomicCheckpoints, EpochCheckpoint, clean_interrupt, run_key
 from brain_tumor.training.devices import Devices
@@ -105,7 +105,7 @@ def fit(
             weights_only=True,
         )
     best.restore(classifier)
-    summary = _summary(classifier.eval(), data.validation, history.table(), best.epoch)
+    summary = _summary(classifier.eval(), data, history.table(), best.epoch)
     return Result(classifier, history.table(), summary, checkpoint, trainer.is_global_zero)
 
 
@@ -130,9 +130,9 @@ def _class_weights(params: TrainParams, labels: NDArray[np.int64]) -> Tensor:
     return balanced_weights(torch.from_numpy(labels), len(CLASSES))
 
 
-def _summary(classifier: Classifier, validation: FeatureDataset, history: pd.DataFrame, epoch: int) -> dict[str, Any]:
-    probabilities = predict(classifier, validation.features)
-    right = probabilities.argmax(axis=1) == validation.labels
+def _summary(classifier: Classifier, data: FeatureBatches, history: pd.DataFrame, epoch: int) -> dict[str, Any]:
+    probabilities = predict(classifier, data.validation.features)
+    right = probabilities.argmax(axis=1) == data.validation.labels
     return {
         "validation_accuracy": float(right.mean()),
         "validation_loss": float(history["val_loss"].to_numpy()[epoch - 1]),
