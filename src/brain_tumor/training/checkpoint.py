@@ -32,8 +32,8 @@ class EpochCheckpoint(Checkpoint):
     """Writes the state of the run after every epoch, and puts it back.
 
     It holds the trained weights, optimiser, schedule, epoch and the state of all callbacks. Random numbers follow
-    from the seed and the number of epoch or step alone (`ClassificationTask`, `FeatureBatches`), so that no generator's state is
-    needed for the same bytes as without interruption.
+    from the seed and the number of the epoch or step alone (`ClassificationTask`, `FeatureBatches`), so that no
+    generator's state is needed for the same bytes as without interruption.
 
     Attributes:
         folder: where the file is, named by the key of the run.
