@@ -28,8 +28,9 @@ def test_trunk_is_the_networks_own(describe, backbone, pixels, tmp_path):
     torch.manual_seed(0)
     entry = BACKBONES[backbone]
     whole = entry.build().to_empty(device="cpu") if backbone.startswith("vgg") else entry.build()
-    for tensor in whole.state_dict().values():
-        tensor.uniform_(-0.1, 0.2) if tensor.is_floating_point() else tensor.zero_()
+    for name, tensor in whole.state_dict().items():
+        if tensor.is_floating_point():
+            tensor.uniform_(0.5, 1.5) if "running_var" in name else tensor.normal_(0, 0.1)
     save_file(dict(whole.state_dict()), tmp_path / "w.safetensors")
     classifier = Classifier(describe(backbone=backbone)).eval()
 

@@ -1,6 +1,7 @@
 import os
 import pickle
 
+import lightning
 import pytest
 import torch
 
@@ -134,7 +135,7 @@ def crash_in(patch, epoch):
 
 def count_epochs(patch, epochs):
     """Note which epochs are trained, counted from 0."""
-    original = ClassificationTask.on_train_epoch_start
+    original = lightning.LightningModule.on_train_epoch_start
 
     def start(self):
         epochs.append(self.current_epoch)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from brain_tumor.training.task import _scheduler
+from brain_tumor.training.task import scheduler_of
 
 
 @pytest.mark.parametrize(
@@ -11,7 +11,7 @@ from brain_tumor.training.task import _scheduler
 def test_learning_rate_over_a_run(train_params, schedule, first, highest, last):
     params = train_params.model_copy(update={"schedule": schedule, "learning_rate": 0.01})
     optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=params.learning_rate)
-    scheduler = _scheduler(optimizer, params, 100)
+    scheduler = scheduler_of(optimizer, params, 100)
     rates = []
     for _ in range(100):
         rates.append(optimizer.param_groups[0]["lr"])

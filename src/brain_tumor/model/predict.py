@@ -36,7 +36,9 @@ def logits(classifier: Classifier, features: FeatureSource) -> NDArray[np.float6
     if classifier.training:
         raise ValueError("the classifier is in training mode: call eval() first")
     batches = np.array_split(np.arange(len(features)), max(1, -(-len(features) // BATCH)))
-    return torch.cat([classifier.tail(features.gather(rows)) for rows in batches]).double().numpy()
+    device = next(classifier.parameters()).device
+    scores = torch.cat([classifier.tail(features.gather(rows).to(device)) for rows in batches])
+    return scores.double().cpu().numpy()
 
 
 def predict(classifier: Classifier, features: FeatureSource) -> NDArray[np.float64]:

@@ -8,17 +8,17 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.distributed import DistributedSampler
 
-from brain_tumor.data.arrays import Arrays
+from brain_tumor.data.arrays import Arrays, Part
 from brain_tumor.errors import UserError
 from brain_tumor.model.classifier import Classifier
-from brain_tumor.training.features import FeatureCache, Features
+from brain_tumor.training.features import DeviceFeatures, FeatureCache, Features
 from brain_tumor.training.task import Batch
 
 
 class FeatureDataset(Dataset[Batch]):
     """Features and labels, fetched a batch at a time."""
 
-    def __init__(self, features: Features, labels: NDArray[np.int64]) -> None:
+    def __init__(self, features: Features | DeviceFeatures, labels: NDArray[np.int64]) -> None:
         if len(features) != len(labels):
             raise ValueError(f"{len(features)} features, {len(labels)} labels")
         self.features = features
@@ -56,11 +56,7 @@ class FeatureBatches(lightning.LightningDataModule):
         processes = self._trainer.world_size
         if self.batch_size % processes:
             raise UserError(f"train.batch_size: {self.batch_size} images cannot be dealt out to {processes} processes")
-        train, validation = (
-            FeatureDataset(self.cache.open(self.classifier, part.images, self._device), part.labels)
-            for part in (self.arrays.train, self.arrays.validation)
-        )
-        self.train, self.validation = train, validation
+        self.train, self.validation = (self._open(part) for part in (self.arrays.train, self.arrays.validation))
 
     def train_dataloader(self) -> DataLoader[Batch]:
         trainer = self._trainer
@@ -72,6 +68,10 @@ class FeatureBatches(lightning.LightningDataModule):
     def val_dataloader(self) -> DataLoader[Batch]:
         own = range(self._trainer.global_rank, len(self.validation), self._trainer.world_size)
         return self._loader(self.validation, own, drop_last=False)
+
+    def _open(self, part: Part) -> FeatureDataset:
+        features = self.cache.open(self.classifier, part.images, self._device)
+        return FeatureDataset(features if self._device.type == "cpu" else features.on(self._device), part.labels)
 
     def _loader(
         self, dataset: FeatureDataset, sampler: DistributedSampler[Batch] | range, drop_last: bool

@@ -31,9 +31,9 @@ PACKAGE = Path(__file__).resolve().parent.parent
 class EpochCheckpoint(Checkpoint):
     """Writes the state of the run after every epoch, and puts it back.
 
-    It holds the trained weights, optimiser, schedule, epoch and the state of all callbacks. The random numbers of an
-    epoch follow from seed and epoch alone (`ClassificationTask`, `FeatureBatches`), so that no generator's state is
-    needed for the same bytes as without interruption.
+    It holds the trained weights, optimiser, schedule, epoch and the state of all callbacks. Random numbers follow
+    from the seed and the number of the epoch or step alone (`ClassificationTask`, `FeatureBatches`), so that no
+    generator's state is needed for the same bytes as without interruption.
 
     Attributes:
         folder: where the file is, named by the key of the run.

@@ -54,10 +54,38 @@ class Features:
 
     def gather(self, rows: NDArray[np.int64]) -> Tensor:
         """Features of the images `rows`, as `Classifier.tail` takes them."""
-        values = np.stack([self.blocks[block][row] for block, row in self.places[rows]])
-        if values.ndim == 3:
-            return torch.from_numpy(values)
-        return torch.from_numpy(values).permute(0, 3, 1, 2).float()  # channels last in memory, as convolutions like it
+        return _as_input(torch.from_numpy(self._stack(rows)))
+
+    def on(self, device: torch.device) -> "DeviceFeatures":
+        """All features in the memory of a device, so that no batch waits for the disk."""
+        return DeviceFeatures(torch.from_numpy(self._stack(np.arange(len(self)))).to(device))
+
+    def _stack(self, rows: NDArray[np.int64]) -> NDArray[np.generic]:
+        return np.stack([self.blocks[block][row] for block, row in self.places[rows]])
+
+
+@dataclass(frozen=True)
+class DeviceFeatures:
+    """Features of a sequence of images, on a device.
+
+    Attributes:
+        values: (images, height, width, channels) in half precision, or (images, height, width) for pixels.
+    """
+
+    values: Tensor
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def gather(self, rows: NDArray[np.int64]) -> Tensor:
+        """Features of the images `rows`, as `Classifier.tail` takes them."""
+        return _as_input(self.values[torch.from_numpy(rows).to(self.values.device)])
+
+
+def _as_input(values: Tensor) -> Tensor:
+    if values.ndim == 3:
+        return values
+    return values.permute(0, 3, 1, 2).float()  # channels last in memory, as convolutions like it
 
 
 class FeatureCache:

@@ -3,29 +3,48 @@
 from typing import Any
 
 import torch
-from lightning.pytorch.plugins.layer_sync import TorchSyncBatchNorm
+from lightning.pytorch.plugins.layer_sync import LayerSync
 from torch import Tensor, distributed, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 
-class SharedBatchNorm(TorchSyncBatchNorm):
-    """Lightning's plugin for several processes; torch's own layer knows GPUs only, on a CPU ours computes."""
+class SharedBatchNorm(LayerSync):
+    """Lightning's plugin for several processes: statistics over the batch of all of them.
+
+    torch's own layer knows GPUs only, and drops the activation that timm's normalisation carries.
+    """
+
+    def __init__(self) -> None:
+        self._changed: list[tuple[nn.Module, type[nn.Module]]] = []
 
     def apply(self, model: nn.Module) -> nn.Module:
-        model = super().apply(model)
-        if next(model.parameters()).device.type == "cpu":
-            for module in model.modules():
-                if isinstance(module, nn.SyncBatchNorm):
-                    module.__class__ = _CpuSyncBatchNorm  # converted by torch and reverted by Lightning as its own
+        """Let every batch normalisation of the model compute as `_SharedNorm`, with its own parameters."""
+        self._changed = [(module, type(module)) for module in model.modules() if isinstance(module, _BatchNorm)]
+        for module, _ in self._changed:
+            module.__class__ = _SharedNorm
+        return model
+
+    def revert(self, model: nn.Module) -> nn.Module:
+        """Make them what they were."""
+        for module, original in self._changed:
+            module.__class__ = original
         return model
 
 
-class _CpuSyncBatchNorm(nn.SyncBatchNorm):
+class _SharedNorm(_BatchNorm):
     """Every process must hold as many images as the others."""
 
     def forward(self, input: Tensor) -> Tensor:
-        if not self.training:
-            evaluated: Tensor = super().forward(input)
-            return evaluated
+        result = self._normalise(input) if self.training else super().forward(input)
+        for name in ("drop", "act"):  # of timm's BatchNormAct2d
+            if hasattr(self, name):
+                result = getattr(self, name)(result)
+        return result
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        """Any number of dimensions."""
+
+    def _normalise(self, input: Tensor) -> Tensor:
         values = input.float()
         dims = [0, *range(2, values.ndim)]
         shape = [1, -1, *[1] * (values.ndim - 2)]

@@ -23,7 +23,7 @@ class ClassificationTask(lightning.LightningModule):
 
     The training loss is weighted by class and smoothed; the validation loss is neither, so that it can be compared
     between parameters. Both are means over the images of an epoch, logged as `train_loss`, `train_accuracy`,
-    `val_loss` and `val_accuracy`. What is drawn at random in an epoch follows from seed, epoch and process alone, so
+    `val_loss` and `val_accuracy`. What is drawn at random in an epoch follows from seed, step and process alone, so
     that a resumed run draws the same.
     """
 
@@ -49,8 +49,9 @@ class ClassificationTask(lightning.LightningModule):
         logits = self.classifier.tail(features)
         self._log("val", functional.cross_entropy(logits.float(), labels), logits, labels)
 
-    def on_train_epoch_start(self) -> None:
-        draws = np.random.SeedSequence([self.seed, self.current_epoch, self.global_rank])
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
+        # Anew for every step: loaders draw from the same generator, and not as often in a resumed epoch.
+        draws = np.random.SeedSequence([self.seed, self.global_step, self.global_rank])
         torch.manual_seed(int(draws.generate_state(1, np.uint64)[0]))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -58,14 +59,9 @@ class ClassificationTask(lightning.LightningModule):
         checkpoint["state_dict"] = {name: value for name, value in checkpoint["state_dict"].items() if name in trained}
 
     def configure_optimizers(self) -> Any:
-        """AdamW (Loshchilov and Hutter 2019); biases and normalisation do not decay."""
-        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        groups = [
-            {"params": [p for p in trained if p.ndim > 1], "weight_decay": self.params.weight_decay},
-            {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
-        ]
-        optimizer = AdamW(groups, lr=self.params.learning_rate, fused=True)
-        scheduler = _scheduler(optimizer, self.params, int(self.trainer.estimated_stepping_batches))
+        """The optimiser, and the schedule that moves its learning rate after every step."""
+        optimizer = optimizer_of(self.classifier, self.params)
+        scheduler = scheduler_of(optimizer, self.params, int(self.trainer.estimated_stepping_batches))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def _log(self, part: str, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
@@ -73,7 +69,18 @@ class ClassificationTask(lightning.LightningModule):
         self.log_dict(values, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(labels), sync_dist=True)
 
 
-def _scheduler(optimizer: Optimizer, params: TrainParams, steps: int) -> LRScheduler:
+def optimizer_of(classifier: Classifier, params: TrainParams) -> Optimizer:
+    """AdamW (Loshchilov and Hutter 2019) for what is trained; biases and normalisation do not decay."""
+    trained = [parameter for parameter in classifier.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": params.weight_decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return AdamW(groups, lr=params.learning_rate, fused=True)
+
+
+def scheduler_of(optimizer: Optimizer, params: TrainParams, steps: int) -> LRScheduler:
+    """The schedule of the learning rate over a run of so many steps."""
     match params.schedule:
         case "one_cycle":
             return OneCycleLR(optimizer, max_lr=params.learning_rate, total_steps=steps)

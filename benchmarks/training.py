@@ -1,0 +1,169 @@
+"""Times this project's training against a plain loop, on the same images, in one run.
+
+    python benchmarks/training.py data/raw data/split.csv --epochs 8
+    python benchmarks/training.py data/raw data/split.csv --images 200 --epochs 2
+
+The plain loop is written as torchvision's reference training, by hand for this machine: a DataLoader whose workers
+decode, scale and augment each image in each epoch, the same network with the same frozen layers (in evaluation mode and
+without gradient), channels_last, bfloat16 as `train.precision` says, the same batch, optimiser, schedule, loss and
+number of images an epoch (each original and its copies, changed anew). Both sides train for all epochs and report the
+validation accuracy of the best one.
+
+Ours is everything that `dvc repro` does for it: the augment stage's work, the features, the training; then again with
+another learning rate, as a user does next, which finds arrays and features at hand.
+"""
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from brain_tumor.data.arrays import INDEX_COLUMNS, Arrays, open_arrays, write_part, write_reader
+from brain_tumor.data.augmentation import augment, copies_per_image, policy
+from brain_tumor.data.catalog import CLASSES, SPLITS, TRAIN, VALIDATION, read_split
+from brain_tumor.data.images import read_image, read_images
+from brain_tumor.model.precision import autocast
+from brain_tumor.model.weights import initialise
+from brain_tumor.params import AugmentParams, Params, TrainParams, load_params
+from brain_tumor.training.features import FeatureCache
+from brain_tumor.training.run import build, fit
+from brain_tumor.training.loss import balanced_weights
+from brain_tumor.training.task import optimizer_of, scheduler_of
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("raw", type=Path, help="folder with images, as the download stage leaves it")
+    parser.add_argument("split", type=Path, help="data/split.csv")
+    parser.add_argument("--images", type=int, help="originals, drawn at random; by default all")
+    parser.add_argument("--epochs", type=int, help="by default train.epochs")
+    parser.add_argument("--weights", type=Path, default=Path(".cache"), help="where downloaded weights are kept")
+    arguments = parser.parse_args()
+    params = load_params()
+    epochs = arguments.epochs or params.train.epochs
+    train = params.train.model_copy(update={"epochs": epochs, "patience": epochs})
+    split = read_split(arguments.split)
+    if arguments.images:
+        split = split.sample(arguments.images, random_state=0).sort_index()
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "weights").symlink_to((arguments.weights / "weights").resolve())
+        first = timed("ours, empty cache", lambda: ours(folder, arguments.raw, split, params, train, pack=True))
+        other = train.model_copy(update={"learning_rate": train.learning_rate * 0.7})
+        again = timed("ours, rerun", lambda: ours(folder, arguments.raw, split, params, other, pack=False))
+        arrays = open_arrays(folder / "arrays")
+        plain = timed(
+            "plain loop", lambda: plain_loop(arrays, arguments.raw, split, params.augment, train, params.seed, folder)
+        )
+    print(f"{len(arrays.train):,} training images, {epochs} epochs, {os.cpu_count()} cores, {train.backbone}")
+    print(f"faster from an empty cache: {plain / first:.1f} times; on a rerun: {plain / again:.1f} times")
+
+
+def timed(name: str, work: Callable[[], float]) -> float:
+    """Seconds that the work takes, printed with the validation accuracy that it returns."""
+    start = time.perf_counter()
+    accuracy = work()
+    seconds = time.perf_counter() - start
+    print(f"{name:20} {seconds:8.1f} s  validation accuracy {accuracy:.4f}", flush=True)
+    return seconds
+
+
+def ours(folder: Path, raw: Path, split: pd.DataFrame, params: Params, train: TrainParams, pack: bool) -> float:
+    """Validation accuracy of the best epoch."""
+    if pack:
+        for name in SPLITS:
+            rows = split[split["split"] == name].reset_index(drop=True)
+            index = rows[["path", "class", "group"]].assign(copy=0)
+            images = read_images([raw / path for path in index["path"]], params.augment.image_size)
+            if name == TRAIN:
+                images, index = augment(images, index, params.augment, params.seed)
+            write_part(folder / "arrays", name, images, index[list(INDEX_COLUMNS)])
+        write_reader(folder / "arrays", {"image_size": params.augment.image_size})
+    cache = FeatureCache(folder / "features", limit=10**12)
+    result = fit(open_arrays(folder / "arrays"), train, params.seed, cache, folder)
+    return float(result.summary["validation_accuracy"])
+
+
+class Pictures(Dataset[tuple[torch.Tensor, int]]):
+    """Files, decoded and changed anew each time they are asked for."""
+
+    def __init__(self, raw: Path, rows: pd.DataFrame, params: AugmentParams, changed: bool) -> None:
+        self.paths = [raw / path for path in rows["path"]]
+        self.labels = [CLASSES.index(name) for name in rows["class"]]
+        self.size = params.image_size
+        self.transform = policy(params) if changed else None
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, row: int) -> tuple[torch.Tensor, int]:
+        image = read_image(self.paths[row], self.size)
+        if self.transform is not None:
+            image = self.transform(image=image)["image"]
+        return torch.from_numpy(image), self.labels[row]
+
+
+def plain_loop(
+    arrays: Arrays, raw: Path, split: pd.DataFrame, augmentation: AugmentParams, params: TrainParams, seed: int,
+    weights: Path,
+) -> float:  # fmt: skip
+    """Validation accuracy of the epoch with the lowest validation loss."""
+    torch.manual_seed(seed)
+    classifier = build(params, arrays, seed)
+    initialise(classifier, params.weights, weights)
+    classifier = classifier.to(memory_format=torch.channels_last)
+    rows = {name: split[split["split"] == name].reset_index(drop=True) for name in (TRAIN, VALIDATION)}
+    counts = copies_per_image(
+        rows[TRAIN]["class"], augmentation.copies, augmentation.balance, np.random.default_rng(seed)
+    )
+    train = Pictures(raw, rows[TRAIN].iloc[np.repeat(np.arange(len(counts)), counts + 1)], augmentation, True)
+    workers = {"num_workers": os.cpu_count() or 1, "persistent_workers": True, "prefetch_factor": 4}
+    loader = DataLoader(train, params.batch_size, shuffle=True, drop_last=True, **workers)
+    validation = DataLoader(Pictures(raw, rows[VALIDATION], augmentation, False), params.batch_size, **workers)
+
+    optimizer = optimizer_of(classifier, params)
+    scheduler = scheduler_of(optimizer, params, params.epochs * len(loader))
+    class_weights = balanced_weights(torch.tensor(train.labels))
+    loss = torch.nn.CrossEntropyLoss(class_weights, label_smoothing=params.label_smoothing)
+    best = (float("inf"), 0.0)
+    for _ in range(params.epochs):
+        classifier.train()
+        for pixels, labels in loader:
+            with autocast(params.precision):
+                with torch.no_grad():
+                    features = classifier.front(pixels)
+                logits = classifier.tail(features)
+            optimizer.zero_grad(set_to_none=True)
+            loss(logits.float(), labels).backward()
+            optimizer.step()
+            scheduler.step()
+        best = min(best, evaluate(classifier, validation, params.precision))
+    return best[1]
+
+
+@torch.inference_mode()
+def evaluate(
+    classifier: torch.nn.Module, loader: DataLoader[tuple[torch.Tensor, int]], precision: str
+) -> tuple[float, float]:
+    """Mean loss and accuracy."""
+    classifier.eval()
+    total, right, count = 0.0, 0, 0
+    for pixels, labels in loader:
+        with autocast(precision):
+            logits = classifier(pixels).float()
+        total += float(torch.nn.functional.cross_entropy(logits, labels, reduction="sum"))
+        right += int((logits.argmax(1) == labels).sum())
+        count += len(labels)
+    return total / count, right / count
+
+
+if __name__ == "__main__":
+    main()
