@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from brain_tumor import plots
+from brain_tumor import plots, score_plots
 from brain_tumor.data.catalog import CLASSES
 from brain_tumor.explanation.overlays import Explanation, Panel
 
@@ -35,8 +35,8 @@ def figures(rng):
     pictures = list(rng.integers(0, 256, (2, 16, 16), dtype=np.uint8))
     wrong, right = explanation(rng, "glioma", "notumor"), explanation(rng, "notumor", "notumor")
     return {
-        "confusion": plots.confusion_matrix(COUNTS, CLASSES),
-        "curves": plots.training_curves(HISTORY),
+        "confusion": score_plots.confusion_matrix(COUNTS, CLASSES),
+        "curves": score_plots.training_curves(HISTORY),
         "augmentation": plots.augmentation_sheet(pictures, [pictures, pictures[:1]], ["a", "b"]),
         "picture": plots.gradcam_picture(wrong),
         "overview": plots.gradcam_overview([wrong, right], CLASSES),
@@ -68,7 +68,7 @@ def test_drawing_leaves_global_settings_alone(rng, tmp_path):
 
 
 def test_a_failed_save_leaves_nothing(tmp_path, monkeypatch):
-    figure = plots.training_curves(HISTORY)
+    figure = score_plots.training_curves(HISTORY)
     monkeypatch.setattr(figure, "savefig", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         plots.save(figure, tmp_path / "curves.png")
@@ -76,7 +76,7 @@ def test_a_failed_save_leaves_nothing(tmp_path, monkeypatch):
 
 
 def test_confusion_matrix_shows_counts_and_shares_of_the_row():
-    written = texts(plots.confusion_matrix(COUNTS, CLASSES))
+    written = texts(score_plots.confusion_matrix(COUNTS, CLASSES))
     assert "8\n80.0%" in written
     assert "1\n20.0%" in written
     assert "1,234\n99.9%" in written
@@ -84,18 +84,18 @@ def test_confusion_matrix_shows_counts_and_shares_of_the_row():
     assert "meningioma\n5" in written
     assert "1,246 of 1,250 images right" in written
     with pytest.raises(ValueError, match="expected"):
-        plots.confusion_matrix(COUNTS[:3], CLASSES)
+        score_plots.confusion_matrix(COUNTS[:3], CLASSES)
 
 
 def test_curves_mark_the_epoch_of_lowest_validation_loss():
-    figure = plots.training_curves(HISTORY)
+    figure = score_plots.training_curves(HISTORY)
     assert "lowest validation loss: epoch 2" in texts(figure)
     drawn = {line.get_label(): line.get_ydata() for line in figure.axes[1].lines}
     np.testing.assert_array_equal(drawn["train"], HISTORY["train_accuracy"])
     np.testing.assert_array_equal(drawn["validation"], HISTORY["val_accuracy"])
-    assert plots.training_curves(HISTORY[:1])
+    assert score_plots.training_curves(HISTORY[:1])
     with pytest.raises(ValueError, match="no epochs"):
-        plots.training_curves(HISTORY[:0])
+        score_plots.training_curves(HISTORY[:0])
 
 
 def test_augmentation_sheet_puts_copies_beside_their_original(rng):

@@ -1,4 +1,5 @@
-"""Every figure, in one style: readable in print and for colour-blind people, and the same bytes for the same values."""
+"""The style of every figure (readable in print and for colour-blind people, the same bytes for the same values), and
+sheets of pictures. Figures of scores are in `score_plots.py`."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -7,13 +8,9 @@ from typing import Any, ParamSpec
 
 import matplotlib
 import matplotlib.style
-import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import MaxNLocator, PercentFormatter
-from numpy.typing import ArrayLike
 
 from brain_tumor.data.images import Pixels
 from brain_tumor.explanation.overlays import Explanation, Panel, blend
@@ -60,84 +57,18 @@ def _style() -> Any:
     return matplotlib.style.context(["default", STYLE])
 
 
-def _styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Let a function draw in the style of all figures, and leave matplotlib's own settings alone."""
+
     @functools.wraps(draw)
-    def styled(*args: P.args, **kwargs: P.kwargs) -> Figure:
+    def drawn(*args: P.args, **kwargs: P.kwargs) -> Figure:
         with _style():
             return draw(*args, **kwargs)
 
-    return styled
+    return drawn
 
 
-@_styled
-def confusion_matrix(counts: ArrayLike, classes: Sequence[str]) -> Figure:
-    """Counts, and shares of the true class; colour shows the share.
-
-    Args:
-        counts: (classes, classes), row the true class, column what it was called.
-        classes: names, in the order of rows and columns.
-
-    Raises:
-        ValueError: another shape.
-    """
-    table = np.asarray(counts)
-    if table.shape != (len(classes), len(classes)):
-        raise ValueError(f"counts {table.shape}, expected ({len(classes)}, {len(classes)})")
-    support = table.sum(axis=1)
-    shares = np.divide(table, support[:, None], out=np.zeros(table.shape), where=support[:, None] > 0)
-    side = 1.9 + 1.05 * len(classes)
-    figure = Figure((side + 0.9, side - 0.75), layout="constrained")
-    axes = figure.add_subplot()
-    picture = axes.imshow(shares, vmin=0, vmax=1, cmap="cividis", interpolation="nearest")
-    for row, column in np.ndindex(*table.shape):
-        count, share = table[row, column], shares[row, column]
-        text = f"{count:,}\n{share:.1%}" if support[row] else f"{count:,}\n–"
-        colour = "black" if share > 0.5 else "white"
-        weight = "bold" if row == column else "normal"
-        axes.text(column, row, text, ha="center", va="center", color=colour, weight=weight)
-    labels = [f"{name}\n{images:,}" for name, images in zip(classes, support, strict=True)]
-    axes.set_xticks(range(len(classes)), classes)
-    axes.set_yticks(range(len(classes)), labels)
-    axes.set(xlabel="predicted", ylabel="true class and its images")
-    axes.set_title(f"{np.trace(table):,} of {table.sum():,} images right")
-    axes.grid(False)
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
-    bar = figure.colorbar(picture, ax=axes, shrink=0.8, format=PercentFormatter(1, decimals=0))
-    bar.set_label("share of the true class")
-    bar.outline.set_visible(False)
-    return figure
-
-
-@_styled
-def training_curves(history: pd.DataFrame) -> Figure:
-    """Loss and accuracy of train and validation over the epochs, and the epoch of lowest validation loss.
-
-    Args:
-        history: a row an epoch: `epoch`, `train_loss`, `val_loss`, `train_accuracy`, `val_accuracy`.
-
-    Raises:
-        ValueError: no epochs.
-    """
-    if history.empty:
-        raise ValueError("the history has no epochs")
-    best = history["epoch"].iloc[int(history["val_loss"].to_numpy().argmin())]
-    figure = Figure((8.4, 3.4), layout="constrained")
-    for axes, quantity in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-        axes.axvline(best, color=GREY, linestyle=":", linewidth=1.2, label=f"lowest validation loss: epoch {best}")
-        axes.plot("epoch", f"train_{quantity}", "--o", data=history, color=VERMILLION, ms=4, label="train")
-        axes.plot("epoch", f"val_{quantity}", "-s", data=history, color=BLUE, ms=4, label="validation")
-        axes.set(xlabel="epoch", title=quantity)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    figure.axes[0].set_ylim(bottom=0)
-    figure.axes[1].yaxis.set_major_formatter(PercentFormatter(1))
-    figure.axes[1].set_ylim(top=1.005)
-    handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3)
-    return figure
-
-
-@_styled
+@styled
 def augmentation_sheet(
     originals: Sequence[Pixels], copies: Sequence[Sequence[Pixels]], labels: Sequence[str]
 ) -> Figure:
@@ -160,7 +91,7 @@ def augmentation_sheet(
         for axes in line:
             axes.set_axis_off()
         for axes, image in zip(line, (original, *changed), strict=False):
-            _show(axes, image)
+            show(axes, image)
         line[0].set_axis_on()
         line[0].set_ylabel(label)
     grid[0, 0].set_title("original")
@@ -169,13 +100,13 @@ def augmentation_sheet(
     return figure
 
 
-@_styled
+@styled
 def gradcam_picture(explanation: Explanation) -> Figure:
     """One image, and beside it an overlay for each explained class."""
     panels = explanation.panels
     figure = Figure((2.3 * (1 + len(panels)) + 0.2, 2.95), dpi=IMAGE_DPI, layout="constrained")
     first, *others = figure.subplots(1, 1 + len(panels))
-    _show(first, explanation.image)
+    show(first, explanation.image)
     first.set_title(f"truth: {explanation.truth}")
     for axes, panel in zip(others, panels, strict=True):
         _overlay(axes, explanation, panel)
@@ -186,7 +117,7 @@ def gradcam_picture(explanation: Explanation) -> Figure:
     return figure
 
 
-@_styled
+@styled
 def gradcam_overview(explanations: Sequence[Explanation], classes: Sequence[str]) -> Figure:
     """All explained images on one sheet: a row a class, right predictions first, each with the predicted class's map.
 
@@ -231,13 +162,14 @@ def gradcam_overview(explanations: Sequence[Explanation], classes: Sequence[str]
 
 def _overlay(axes: Axes, explanation: Explanation, panel: Panel) -> None:
     """The blended image, and a line around the places above half of the maximum, which also shows without colour."""
-    _show(axes, blend(explanation.image, panel.heat))
+    show(axes, blend(explanation.image, panel.heat))
     if panel.heat.min() < 0.5 < panel.heat.max():
         line = axes.contour(panel.heat, levels=[0.5], colors="white", linewidths=1.0)
         line.set_path_effects([withStroke(linewidth=2.2, foreground="black")])
 
 
-def _show(axes: Axes, image: Pixels) -> None:
+def show(axes: Axes, image: Pixels) -> None:
+    """Draw a grey picture without frame or ticks."""
     axes.imshow(image, cmap="gray", vmin=0, vmax=255)
     _frame(axes)
 
@@ -256,7 +188,7 @@ def _colour(explanation: Explanation) -> str:
     return BLUE if explanation.right else VERMILLION
 
 
-@_styled
+@styled
 def pair_sheet(pairs: Sequence[tuple[Sequence[Pixels], Sequence[str], str]], columns: int = 3) -> Figure:
     """Pictures side by side, pair by pair.
 
@@ -278,5 +210,5 @@ def pair_sheet(pairs: Sequence[tuple[Sequence[Pixels], Sequence[str], str]], col
             axes.set_axis_off()
             axes.set_title(title, fontsize=6)
             if image is not None:
-                _show(axes, image)
+                show(axes, image)
     return figure

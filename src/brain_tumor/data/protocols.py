@@ -128,7 +128,7 @@ def _patient(split: pd.DataFrame, doubt: pd.Series, params: SplitParams, seed: i
             "split.protocol: patient needs annotations: set download.annotations: true and let BRAIN_TUMOR_ANNOTATIONS "
             "name the folder that holds them (README, patients and outlines)"
         )
-    _fold(split, doubt, _joined_by_patient(split), params, seed)
+    _fold(split, doubt, joined_by_patient(split), params, seed)
 
 
 PROTOCOLS: Mapping[str, Callable[[pd.DataFrame, pd.Series, SplitParams, int], None]] = {
@@ -148,7 +148,7 @@ def _fold(split: pd.DataFrame, doubt: pd.Series, units: pd.Series, params: Split
 def _cut_validation(split: pd.DataFrame, params: SplitParams, seed: int) -> None:
     """Move about `validation` of train to validation, by group, and by patient under `patient`."""
     train = np.flatnonzero(split["split"] == TRAIN)
-    units = _joined_by_patient(split) if params.protocol == "patient" else split["group"]
+    units = joined_by_patient(split) if params.protocol == "patient" else split["group"]
     slices = min(VALIDATION_SLICES, _fewest_units(split.iloc[train], units.iloc[train]))
     numbers = _stratified(split.iloc[train], units.iloc[train], slices, seed)
     chosen = numbers < min(max(1, round(params.validation * slices)), slices - 1)
@@ -180,8 +180,12 @@ def _doubtful_labels(split: pd.DataFrame, slices: pd.DataFrame | None) -> pd.Ser
     return doubt
 
 
-def _joined_by_patient(split: pd.DataFrame) -> pd.Series:
-    """Groups of copies, joined where they show one patient."""
+def joined_by_patient(split: pd.DataFrame) -> pd.Series:
+    """Groups of copies, joined where they show one patient: for each image the name of what is independent of the rest.
+
+    Args:
+        split: columns `group` and `patient`, empty where none is known.
+    """
     people = split["patient"].map(patient_of)
     unit = split["group"].copy()
     while True:

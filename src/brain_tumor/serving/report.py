@@ -2,6 +2,7 @@
 
 import argparse
 import base64
+import csv
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +26,10 @@ METRICS = {
     "evaluate": Path("metrics/evaluate.json"),
     "explain": Path("metrics/explain.json"),
 }
-"""For each stage the file that the report cannot do without."""
+"""For each stage its file. Without that of `evaluate` there is no report; another that is not there is said to miss."""
+
+MISSING = "not measured"
+"""Name under which a section says what is not there."""
 
 LOCK = Path("dvc.lock")
 
@@ -53,8 +57,17 @@ WEIGHTS = {
 
 PICTURES = {
     "evaluate": {
+        "scores_by_part.png": "Accuracy on parts of the test images, with 95 % intervals from a bootstrap over "
+        "independent groups (copies of one picture, slices of one patient).",
         "confusion_matrix.png": "Test images by true class (rows) and predicted class (columns), in counts and shares "
         "of the true class.",
+        "ranking_curves.png": "Each class against all others: sensitivity over false alarms, and precision over "
+        "sensitivity.",
+        "reliability.png": "How often the network is right when it is so sure, before and after one temperature was "
+        "fitted on the validation images. On the grey line it is as sure as it is right.",
+        "risk_coverage.png": "Share of errors if only the surest predictions are given.",
+        "surest_mistakes.png": "The wrong predictions with the highest probability, surest first, one of each group "
+        "of copies.",
     },
     "train": {
         "training_curves.png": "Loss and accuracy of the training and the validation images, epoch by epoch.",
@@ -69,6 +82,19 @@ PICTURES = {
     },
 }
 """Known pictures of `plots/` with their captions, by the stage in whose section they stand; others go to the end."""
+
+TABLES = {
+    "evaluate": {
+        "scores.csv": "Scores of all test images, with 95 % intervals",
+        "scores_by_part.csv": "Parts of the test set",
+        "scores_by_class.csv": "Each class against all others",
+        "prediction_sets.csv": "Prediction sets: promised and measured coverage",
+        "confound.csv": "Tumour or not, told by the kind of picture alone",
+        "blanked.csv": "Rightly found tumours, filled with their surroundings",
+    },
+    "explain": {"localization*.csv": "Is the map at the tumour?"},
+}
+"""Tables of `plots/` with their titles, by the stage in whose section they stand; a star stands for any letters."""
 
 GALLERY = "gradcam"
 """Folder of `plots/` whose further pictures stand small, side by side."""
@@ -138,7 +164,8 @@ def write_report(project: Path, output: Path) -> None:
         output: the file.
 
     Raises:
-        UserError: a metrics file is not there (run its stage) or cannot be read, or `params.yaml` is not valid.
+        UserError: the metrics of `evaluate` are not there (run it), a metrics file cannot be read, or `params.yaml` is
+            not valid.
     """
     params = load_params(project / PARAMS_FILE)
     metrics = {stage: _read_metrics(project / path, stage) for stage, path in METRICS.items()}
@@ -204,18 +231,23 @@ def _headline(scores: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     missing = {"accuracy", "correct", "images"} - scores.keys()
     if missing:
         raise UserError(f"{METRICS['evaluate']} holds no {', '.join(sorted(missing))}: run `dvc repro evaluate` again")
-    yield "accuracy", _percent(scores["accuracy"]), _counts(scores)
-    for name, value, note in (
-        ("balanced accuracy", scores.get("balanced_accuracy"), "mean recall of the classes"),
-        ("macro F1", scores.get("macro_f1"), "mean F1 of the classes"),
+    yield "accuracy", _percent(scores["accuracy"]), f"{_counts(scores)}{_interval(scores)}"
+    for name, title, note in (
+        ("balanced_accuracy", "balanced accuracy", "mean recall of the classes"),
+        ("macro_f1", "macro F1", "mean F1 of the classes"),
+        ("with_copy", "with a copy", "accuracy on test images with a copy in the published training set"),
+        ("without_copy", "without a copy", "accuracy on test images without a copy there"),
     ):
-        if value is not None:
-            yield name, _percent(value), note
-    for name, title in (("with_copy", "with a copy"), ("without_copy", "without a copy")):
-        part = scores.get(name)
-        if part:
-            note = f"{_counts(part)}: test images {title} in the published training set"
-            yield title, _percent(part["accuracy"]), note
+        if name in scores:
+            yield title, _percent(scores[name]), note
+
+
+def _interval(scores: Mapping[str, Any]) -> str:
+    """The 95 % interval of the accuracy, and on how many independent groups it rests, where they are known."""
+    if not {"accuracy_low", "accuracy_high", "groups"} <= scores.keys():
+        return ""
+    low, high = _percent(scores["accuracy_low"]), _percent(scores["accuracy_high"])
+    return f"; 95 % interval {low} to {high} over {scores['groups']:,} independent groups"
 
 
 def _sections(
@@ -237,7 +269,18 @@ def _sections(
         list(tables("", metrics["split"])),
         pictures("split"),
     )
-    yield Section("Test images", (), list(tables("", metrics["evaluate"])), pictures("evaluate"), text=text)
+    yield Section(
+        "Test images",
+        [
+            "Intervals draw whole groups: copies of one picture, and slices of one patient where patients are known, "
+            "are right or wrong together.",
+            "Where a classifier that sees no brain tells tumour from no tumour, part of the network's score may rest "
+            "on the kind of picture; a network that has found the tumour changes its mind when the tumour is gone.",
+        ],
+        [*tables("", metrics["evaluate"]), *_csv_tables(plots, "evaluate")],
+        pictures("evaluate"),
+        text=text,
+    )
     yield Section("Training", (), list(tables("", metrics["train"])), pictures("train"))
     yield Section(
         "What the network looks at",
@@ -246,7 +289,7 @@ def _sections(
             "A wrong prediction is shown with the maps of the predicted and of the true class. "
             "A map tells what moved the network, not where a tumour is."
         ],
-        list(tables("", metrics["explain"])),
+        [*tables("", metrics["explain"]), *_csv_tables(plots, "explain")],
         pictures("explain"),
         [_picture(plots / name, "") for name in gallery],
     )
@@ -264,6 +307,25 @@ def _sections(
     if outs:
         words = [f"Results of the stages as {LOCK} records them: who has the same digests has the same files."]
         yield Section("Files", words, [Table("", ("stage", "bytes", "MD5"), outs)])
+
+
+def _csv_tables(plots: Path, stage: str) -> Iterator[Table]:
+    """The tables of a stage; one without rows is left out."""
+    for pattern, title in TABLES[stage].items():
+        for path in sorted(plots.glob(pattern)):
+            with path.open(encoding="utf-8", newline="") as file:
+                columns, *rows = csv.reader(file)
+            if rows:
+                cells = tuple((row[0], tuple(map(_cell, row[1:]))) for row in rows)
+                yield Table(title, tuple(map(_words, columns[1:])), cells)
+
+
+def _cell(text: str) -> str:
+    """A number as in the other tables; any other text as it is."""
+    try:
+        return _text(int(text)) if text.isdigit() else _text(float(text))
+    except ValueError:
+        return text or "undefined"
 
 
 def _study(params: Mapping[str, Any]) -> Iterator[str]:
@@ -288,6 +350,8 @@ def _parameter_tables(params: Mapping[str, Any]) -> Iterator[Table]:
 
 
 def _read_metrics(path: Path, stage: str) -> dict[str, Any]:
+    if not path.is_file() and stage != "evaluate":
+        return {MISSING: f"{METRICS[stage]} is not there: run `dvc repro {stage}` first"}
     if not path.is_file():
         raise UserError(f"{path} is not there: run `dvc repro {stage}` first")
     try:
