@@ -29,12 +29,12 @@ from brain_tumor.data.arrays import INDEX_COLUMNS, Arrays, open_arrays, write_pa
 from brain_tumor.data.augmentation import augment, copies_per_image, policy
 from brain_tumor.data.catalog import CLASSES, SPLITS, TRAIN, VALIDATION, read_split
 from brain_tumor.data.images import read_image, read_images
-from brain_tumor.model.precision import autocast
+from brain_tumor.model.precision import autocast, resolve
 from brain_tumor.model.weights import initialise
 from brain_tumor.params import AugmentParams, Params, TrainParams, load_params
 from brain_tumor.training.features import FeatureCache
-from brain_tumor.training.run import build, fit
 from brain_tumor.training.loss import balanced_weights
+from brain_tumor.training.run import build, fit
 from brain_tumor.training.task import optimizer_of, scheduler_of
 
 
@@ -137,7 +137,7 @@ def plain_loop(
     for _ in range(params.epochs):
         classifier.train()
         for pixels, labels in loader:
-            with autocast(params.precision):
+            with autocast(resolve(params.precision)):
                 with torch.no_grad():
                     features = classifier.front(pixels)
                 logits = classifier.tail(features)
@@ -145,7 +145,7 @@ def plain_loop(
             loss(logits.float(), labels).backward()
             optimizer.step()
             scheduler.step()
-        best = min(best, evaluate(classifier, validation, params.precision))
+        best = min(best, evaluate(classifier, validation, resolve(params.precision)))
     return best[1]
 
 

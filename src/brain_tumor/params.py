@@ -83,7 +83,7 @@ class TrainParams(Section):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
     dropout: Annotated[float, Field(ge=0, lt=1)]
     patience: Annotated[int, Field(ge=1)]
-    precision: Literal["bf16", "fp32"]
+    precision: Literal["auto", "bf16", "fp32"]
 
 
 class ExplainParams(Section):

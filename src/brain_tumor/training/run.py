@@ -17,7 +17,7 @@ from torch import Tensor
 from brain_tumor.data.arrays import Arrays
 from brain_tumor.data.catalog import CLASSES
 from brain_tumor.model.classifier import Classifier, Description
-from brain_tumor.model.precision import TRAINER_PRECISION
+from brain_tumor.model.precision import TRAINER_PRECISION, resolve
 from brain_tumor.model.predict import logits
 from brain_tumor.model.weights import initialise
 from brain_tumor.params import TrainParams
@@ -89,7 +89,7 @@ def fit(
     trainer = lightning.Trainer(
         **devices.trainer_arguments(),
         max_epochs=params.epochs,
-        precision=TRAINER_PRECISION[params.precision],
+        precision=TRAINER_PRECISION[classifier.description.precision],
         callbacks=[history, best, EarlyStopping("val_loss", patience=params.patience), RunProgress(), checkpoint],
         plugins=[AtomicCheckpoints(), SharedBatchNorm()],
         deterministic="warn",  # on a GPU some layers have no deterministic gradient
@@ -121,7 +121,7 @@ def build(params: TrainParams, arrays: Arrays, seed: int) -> Classifier:
         backbone=params.backbone,
         head=params.head,
         trainable=params.trainable,
-        precision=params.precision,
+        precision=resolve(params.precision),
         dropout=params.dropout,
         study={"seed": seed, "train": params.model_dump(), "split_digest": arrays.split_digest},
     )
