@@ -13,12 +13,12 @@ from typing import Any
 import pandas as pd
 
 from brain_tumor.data.annotations import read_slices
-from brain_tumor.data.arrays import Arrays, Part
+from brain_tumor.data.arrays import INDEX_COLUMNS, Arrays, Part
 from brain_tumor.data.catalog import CLASSES, SPLITS, published_copies, read_catalog
 from brain_tumor.data.duplicates import find_copies
-from brain_tumor.data.images import Pixels, read_images
+from brain_tumor.data.images import Pixels, Reader, prepare_images
 from brain_tumor.data.protocols import FOLDS, assign
-from brain_tumor.evaluation.metrics import accuracy_by, evaluate
+from brain_tumor.evaluation.metrics import BY_CLASS, class_scores
 from brain_tumor.files import atomic_file
 from brain_tumor.model.predict import predict
 from brain_tumor.params import Params, load_params
@@ -40,7 +40,8 @@ def main() -> None:
     params = load_params()
     catalog = read_catalog(RAW)
     pairs = find_copies(RAW, catalog, params.split.copy_threshold)
-    images = read_images([RAW / path for path in catalog["path"]], params.augment.image_size, progress("reading"))
+    reader = Reader(size=params.augment.image_size, crop=params.augment.crop, intensities=params.augment.intensities)
+    images, frames = prepare_images([RAW / path for path in catalog["path"]], reader, progress("reading"))
     rows: list[dict[Any, Any]] = pd.read_csv(TABLE).to_dict("records") if TABLE.exists() else []
     done = {(row["protocol"], row["fold"]) for row in rows}
     for protocol, fold in RUNS:
@@ -48,39 +49,39 @@ def main() -> None:
             continue
         changes = {"protocol": protocol, "fold": fold}
         split = assign(catalog, pairs, read_slices(RAW), params.split.model_copy(update=changes), params.seed)
-        rows.append(changes | run(split, images, params))
+        rows.append(changes | run(split.join(pd.DataFrame(frames)), images, params, reader))
         log.info("%s", rows[-1])
         with atomic_file(TABLE) as temporary:
             pd.DataFrame(rows).to_csv(temporary, index=False, float_format="%.4f")
 
 
-def run(split: pd.DataFrame, images: Pixels, params: Params) -> dict[str, Any]:
+def run(split: pd.DataFrame, images: Pixels, params: Params, reader: Reader) -> dict[str, Any]:
     """Train and score under one split."""
     start = time.monotonic()
     train, validation, test = (_part(split, images, name) for name in SPLITS)
-    arrays = Arrays(train, validation, test, {"image_size": images.shape[1]})
+    arrays = Arrays(train, validation, test, None, reader, "")
     recipe = params.train.model_copy(update={"epochs": EPOCHS})
     result = fit(arrays, recipe, params.seed, open_cache(), cache_folder())
     probabilities = predict(result.classifier, open_cache().compute(result.classifier, test.images))
     copied = test.index["path"].isin(published_copies(split)).to_numpy()
     published_test = test.index["path"].str.startswith("Testing/").to_numpy()
     masks = {"with_copy": copied, "without_copy": published_test & ~copied}
-    scores = evaluate(probabilities, test.labels, CLASSES)
-    parts = accuracy_by(probabilities, test.labels, masks)
+    right = probabilities.argmax(axis=1) == test.labels
+    sensitivities = class_scores(probabilities, test.labels)[0, :, BY_CLASS.index("sensitivity")]
     return {
         "train_images": len(arrays.train),
         "test_images": len(test),
         "validation_accuracy": result.summary["validation_accuracy"],
-        "accuracy": scores["accuracy"],
-        **{f"{name}_accuracy": part["accuracy"] for name, part in parts.items()},
-        **{f"{name}_sensitivity": scores["per_class"][name]["recall"] for name in CLASSES},
+        "accuracy": right.mean(),
+        **{f"{name}_accuracy": right[mask].mean() if mask.any() else None for name, mask in masks.items()},
+        **{f"{name}_sensitivity": value for name, value in zip(CLASSES, sensitivities, strict=True)},
         "minutes": (time.monotonic() - start) / 60,
     }
 
 
 def _part(split: pd.DataFrame, images: Pixels, name: str) -> Part:
     chosen = (split["split"] == name).to_numpy()
-    index = split.loc[chosen, ["path", "class", "group"]].reset_index(drop=True).assign(copy=0)
+    index = split.loc[chosen].reset_index(drop=True).assign(copy=0)[list(INDEX_COLUMNS)]
     return Part(images[chosen], index)
 
 

@@ -4,7 +4,8 @@ import logging
 import os
 from pathlib import Path
 
-from brain_tumor.data.catalog import CLASSES
+from brain_tumor.data.additional import ADDITIONAL_SETS
+from brain_tumor.data.catalog import CLASSES, main_set
 from brain_tumor.data.sources import Transport, content_digest, fetch_dataset
 from brain_tumor.params import load_params
 from brain_tumor.stage import stage
@@ -19,8 +20,9 @@ def main() -> None:
         data=path_from_environment("BRAIN_TUMOR_DATA"),
         annotations=path_from_environment("BRAIN_TUMOR_ANNOTATIONS"),
         external=Path("data/external"),
+        additional={name: path_from_environment(known.variable) for name, known in ADDITIONAL_SETS.items()},
     )
-    catalog = fetch_dataset(Path("data/raw"), params.download, params.seed, transport)
+    catalog = main_set(fetch_dataset(Path("data/raw"), params.download, params.seed, transport))
     counts = catalog["class"].value_counts()
     classes = ", ".join(f"{name} {counts[name]:,}" for name in CLASSES)
     logger.info("%s images: %s; download.digest: %s", f"{len(catalog):,}", classes, content_digest(catalog))

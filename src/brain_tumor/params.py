@@ -26,6 +26,7 @@ class DownloadParams(Section):
     dataset: Annotated[str, Field(min_length=1)]
     digest: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None
     annotations: bool
+    additional: list[Literal["br35h"]]
 
 
 class SplitParams(Section):
@@ -35,16 +36,25 @@ class SplitParams(Section):
     fold: Annotated[int, Field(ge=0, le=4)]
     validation: Annotated[float, Field(gt=0, lt=1)]
     copy_threshold: Annotated[float, Field(gt=0, le=1)]
+    additional: Literal["measure", "train"]
 
 
 class AugmentParams(Section):
-    """How large the images are and which changed copies of the training images are made."""
+    """How the images are read and which changed copies of the training images are made."""
 
     image_size: Annotated[int, Field(ge=32, le=1024, multiple_of=32)]
+    crop: Literal["none", "head"]
+    intensities: Literal["file", "head"]
     copies: Annotated[int, Field(ge=0, le=20)]
     balance: bool
+    drawn_tumours: Annotated[int, Field(ge=0, le=20)]
     rotation: Annotated[float, Field(ge=0, le=180)]
+    shift: Share
+    scale: Annotated[float, Field(ge=0, lt=1)]
     flip: Share
+    contrast: Annotated[float, Field(ge=0, lt=1)]
+    curve: Share
+    degradation: Share
     noise: Share
 
 
@@ -77,8 +87,9 @@ class TrainParams(Section):
 
 
 class ExplainParams(Section):
-    """How many predictions are drawn."""
+    """How maps are made and how many are drawn."""
 
+    method: Literal["gradcam", "gradcam++", "hirescam", "layercam"]
     images_per_class: Annotated[int, Field(ge=1, le=50)]
 
 

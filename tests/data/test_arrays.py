@@ -2,14 +2,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from brain_tumor.data.arrays import INDEX_COLUMNS, open_arrays, write_part, write_reader
-from brain_tumor.data.catalog import CLASSES, SPLITS
+from brain_tumor.data.arrays import INDEX_COLUMNS, ORIGIN, UNKNOWN_TUMOUR, open_arrays, write_origin, write_part
+from brain_tumor.data.catalog import CLASSES, SPLITS, TUMOUR
+from brain_tumor.data.images import Frame, Reader
 from brain_tumor.errors import UserError
+
+READER = Reader(size=32, crop="head", intensities="head")
+
+FRAME = Frame(0.125, 0.0, 1.0, 0.75)
 
 
 @pytest.fixture
 def index():
-    rows = [(f"Training/{name}/a.jpg", name, 0, f"Training/{name}/a.jpg") for name in CLASSES]
+    rows = [(f"Training/{name}/a.jpg", name, 0, f"Training/{name}/a.jpg", *FRAME) for name in CLASSES]
     return pd.DataFrame(rows, columns=list(INDEX_COLUMNS))
 
 
@@ -17,7 +22,7 @@ def index():
 def folder(tmp_path, rng, index):
     for name in SPLITS:
         write_part(tmp_path, name, rng.integers(0, 256, (4, 32, 32), dtype=np.uint8), index)
-    write_reader(tmp_path, {"image_size": 32})
+    write_origin(tmp_path, READER, "0a1b")
     return tmp_path
 
 
@@ -25,7 +30,7 @@ def test_what_is_written_is_read_back(tmp_path, rng, index):
     images = {name: rng.integers(0, 256, (4, 32, 32), dtype=np.uint8) for name in SPLITS}
     for name in SPLITS:
         write_part(tmp_path, name, images[name], index)
-    write_reader(tmp_path, {"image_size": 32})
+    write_origin(tmp_path, READER, "0a1b")
 
     arrays = open_arrays(tmp_path)
 
@@ -34,8 +39,16 @@ def test_what_is_written_is_read_back(tmp_path, rng, index):
         assert np.array_equal(part.images, images[name])
         assert part.labels.tolist() == [0, 1, 2, 3]
         pd.testing.assert_frame_equal(part.index, index, check_dtype=False)
-    assert arrays.image_size == 32
-    assert arrays.reader == {"image_size": 32}
+        assert part.frames == [FRAME] * 4
+    assert arrays.reader == READER
+    assert arrays.split_digest == "0a1b"
+
+
+def test_a_tumour_of_unknown_type_has_a_label_of_its_own(folder, rng, index):
+    unknown = index.assign(**{"class": TUMOUR})
+    write_part(folder, "train", rng.integers(0, 256, (4, 32, 32), dtype=np.uint8), unknown)
+
+    assert open_arrays(folder).train.labels.tolist() == [UNKNOWN_TUMOUR] * 4
 
 
 def test_arrays_are_memory_maps_that_cannot_be_written(folder):
@@ -51,7 +64,7 @@ def test_images_and_rows_must_agree(tmp_path, index):
         write_part(tmp_path, "train", np.zeros((3, 32, 32), np.uint8), index)
 
 
-@pytest.mark.parametrize("name", ["train.npy", "validation.csv", "reader.json"])
+@pytest.mark.parametrize("name", ["train.npy", "validation.csv", ORIGIN])
 def test_a_missing_file_is_named(folder, name):
     (folder / name).unlink()
 

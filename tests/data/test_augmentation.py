@@ -4,8 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from brain_tumor.data.augmentation import augment, copies_per_image, policy, sample_of_copies
-from brain_tumor.data.catalog import CLASSES
+from brain_tumor.data.augmentation import GreyCurve, augment, copies_per_image, policy, sample_of_copies
+from brain_tumor.data.catalog import CLASSES, HEALTHY, TUMOUR
+
+STILL = dict.fromkeys(("rotation", "shift", "scale", "flip", "contrast", "curve", "degradation", "noise"), 0.0)
 
 
 @pytest.fixture
@@ -48,7 +50,7 @@ def test_originals_stay_as_they_are_and_copies_differ(images, index, params):
     rows = table["path"].map({path: row for row, path in enumerate(index["path"])}).to_numpy()
     changed = (result != images[rows]).reshape(len(rows), -1).any(axis=1)
     assert changed[~originals].all()
-    assert table["class"].value_counts().nunique() == 1
+    assert table.loc[table["class"] != TUMOUR, "class"].value_counts().nunique() == 1
 
 
 def test_same_seed_same_copies_and_another_seed_others(images, index, params):
@@ -70,16 +72,20 @@ def test_a_copy_does_not_depend_on_the_other_images(images, index, params):
     assert np.array_equal(everything[chosen], half)
 
 
-def test_policy_without_changes_gives_the_image_back(images, params):
-    still = params.augment.model_copy(update={"rotation": 0.0, "flip": 0.0, "noise": 0.0})
+def largest_difference(first, second):
+    return np.abs(first.astype(int) - second).max()
 
-    assert np.array_equal(policy(still)(image=images[0])["image"], images[0])
+
+def test_policy_without_changes_gives_the_image_back(images, params):
+    still = params.augment.model_copy(update=STILL)
+
+    assert largest_difference(policy(still)(image=images[0])["image"], images[0]) <= 1  # gamma 1 cuts off decimals
 
 
 def test_a_sure_flip_mirrors(images, params):
-    mirrored = params.augment.model_copy(update={"rotation": 0.0, "flip": 1.0, "noise": 0.0})
+    mirrored = params.augment.model_copy(update=STILL | {"flip": 1.0})
 
-    assert np.array_equal(policy(mirrored)(image=images[0])["image"], images[0][:, ::-1])
+    assert largest_difference(policy(mirrored)(image=images[0])["image"], images[0][:, ::-1]) <= 1
 
 
 def test_sample_shows_one_image_a_class_with_all_its_copies(images, index, params):
@@ -87,18 +93,56 @@ def test_sample_shows_one_image_a_class_with_all_its_copies(images, index, param
 
     originals, copies, classes = sample_of_copies(result, table)
 
-    assert classes == sorted(CLASSES)
+    assert classes == sorted([*CLASSES, TUMOUR])
     most = table.groupby("class")["copy"].max()
-    assert [len(several) for several in copies] == [most[name] for name in classes]
+    assert [len(several) for several in copies[:-1]] == [most[name] for name in CLASSES]
+    assert len(copies[-1]) == params.augment.drawn_tumours
     first = table.index[(table["class"] == "meningioma") & (table["copy"] == most["meningioma"])][0]
     assert np.array_equal(originals[1], images[index["path"].tolist().index(table["path"].iat[first])])
     assert np.array_equal(copies[1][-1], result[first])
 
 
 def test_sample_without_copies_shows_the_originals(images, index, params):
-    alone = params.augment.model_copy(update={"copies": 0, "balance": False})
+    alone = params.augment.model_copy(update={"copies": 0, "balance": False, "drawn_tumours": 0})
 
     originals, copies, _ = sample_of_copies(*augment(images, index, alone, seed=3))
 
     assert len(originals) == len(CLASSES)
     assert copies == [[]] * len(CLASSES)
+
+
+def test_healthy_heads_get_copies_with_a_tumour_of_unknown_type(images, index, params):
+    drawing = params.augment.model_copy(update=STILL | {"copies": 0, "balance": False, "drawn_tumours": 3})
+
+    result, table = augment(images, index, drawing, seed=3)
+
+    drawn = table["class"] == TUMOUR
+    assert set(index.loc[index["path"].isin(table.loc[drawn, "path"]), "class"]) == {HEALTHY}
+    assert drawn.sum() == 3 * (index["class"] == HEALTHY).sum()
+    originals = images[[index["path"].tolist().index(path) for path in table["path"]]]
+    differ = (np.abs(result.astype(int) - originals) > 1).reshape(len(table), -1).any(axis=1)
+    assert np.array_equal(differ, drawn)
+
+
+def test_tumours_of_unknown_type_take_no_part_in_the_balance(rng):
+    classes = pd.Series(["glioma"] * 4 + ["notumor"] * 2 + [TUMOUR] * 9)
+
+    assert copies_per_image(classes, 1, balance=True, rng=rng).tolist() == [1] * 4 + [3] * 2 + [1] * 9
+
+
+def test_a_grey_curve_maps_equal_greys_to_equal_greys_and_keeps_black_dark(rng):
+    image = rng.integers(0, 256, (64, 64), dtype=np.uint8)
+    curve = GreyCurve(p=1)
+
+    results = []
+    for seed in range(30):
+        curve.set_random_seed(seed)
+        results.append(curve(image=image)["image"])
+
+    for result in results:
+        assert all(np.unique(result[image == grey]).size == 1 for grey in np.unique(image))
+        assert result[image == 0].max() <= 13
+    falling = sum(
+        (np.diff([result[image == grey][0].astype(int) for grey in range(256)]) < 0).any() for result in results
+    )
+    assert 3 <= falling <= 18

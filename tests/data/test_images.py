@@ -3,10 +3,12 @@ import sys
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from brain_tumor.data import images
-from brain_tumor.data.images import read_image, read_images
+from brain_tumor.data.images import WHOLE, Frame, Reader, head_mask, prepare_images, read_image, read_images
 from brain_tumor.errors import UserError
 
 
@@ -72,7 +74,7 @@ def test_many_pictures_come_in_order_and_progress_sees_each(tmp_path):
 
     def progress(results):
         for result in results:
-            seen.append(result.shape)
+            seen.append(result[0].shape)
             yield result
 
     pictures = read_images(paths, 16, progress)
@@ -80,6 +82,96 @@ def test_many_pictures_come_in_order_and_progress_sees_each(tmp_path):
     assert pictures.dtype == np.uint8
     assert pictures[:, 0, 0].tolist() == [9, 3, 200]
     assert seen == [(16, 16)] * 3
+
+
+def head(height, width, left, top, right, bottom, low=40, high=220):
+    """A textured ellipse that fills a box on black, brighter to the right."""
+    y, x = np.mgrid[:height, :width].astype(float)
+    middle_y, middle_x = (top + bottom) / 2, (left + right) / 2
+    inside = ((y - middle_y) / (bottom - top)) ** 2 + ((x - middle_x) / (right - left)) ** 2 < 0.25
+    return np.where(inside, low + (high - low) * (x - left) / (right - left), 0).clip(0, 255).astype(np.uint8)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(200, 600),
+    st.integers(200, 600),
+    st.floats(0, 0.2),
+    st.floats(0, 0.2),
+    st.floats(0.7, 1),
+    st.floats(0.7, 1),
+)
+def test_the_frame_lies_about_the_head_with_little_margin(height, width, left, top, right, bottom):
+    picture = head(height, width, left * width, top * height, right * width, bottom * height)
+
+    frame = Reader(size=32, crop="head").prepare(picture)[1]
+
+    found, drawn = np.array(frame), np.array([left, top, right, bottom])
+    outwards = (drawn - found) * (1, 1, -1, -1)
+    assert (outwards >= -0.01).all()
+    assert (outwards <= 0.05).all()
+
+
+def test_black_around_a_head_and_brightness_change_little_of_what_is_read():
+    reader = Reader(size=64, crop="head", intensities="head")
+    plain = head(300, 260, 20, 20, 240, 280)
+    padded = np.pad(plain, ((40, 90), (70, 10)))
+    darker = (plain * 0.55 + 12 * (plain > 0)).astype(np.uint8)
+
+    expected = reader.prepare(plain)[0].astype(float)
+
+    assert expected.min() == 0
+    assert expected.max() == 255
+    assert np.abs(reader.prepare(padded)[0] - expected).mean() < 4
+    assert np.abs(reader.prepare(darker)[0] - expected).mean() < 4
+
+
+def test_lines_and_captions_are_no_part_of_a_head():
+    picture = head(400, 400, 100, 80, 300, 320)
+    bare = Reader(size=64, crop="head").prepare(picture)[1]
+    picture[5:8, 5:395] = picture[392:395, 5:395] = 255
+    picture[5:395, 5:8] = picture[5:395, 392:395] = 255
+    picture[350:362, 20:60:6] = 255
+
+    assert np.allclose(Reader(size=64, crop="head").prepare(picture)[1], bare, atol=0.02)
+
+
+@pytest.mark.parametrize("grey", [0, 9, 255])
+def test_where_nothing_stands_out_the_whole_picture_is_read_unchanged(grey):
+    picture = np.full((50, 70), grey, np.uint8)
+
+    pixels, frame = Reader(size=16, crop="head", intensities="head").prepare(picture)
+
+    assert frame == WHOLE
+    assert (pixels == grey).all()
+
+
+def test_what_is_too_small_for_a_head_does_not_lead_to_a_crop():
+    picture = head(400, 400, 20, 20, 120, 120)
+
+    assert Reader(size=16, crop="head").prepare(picture)[1] == Frame(0, 0, 1, 1)
+
+
+def test_the_head_has_no_holes():
+    picture = head(256, 256, 30, 20, 220, 240)
+    picture[100:160, 90:150] = 0
+
+    mask = head_mask(picture)
+
+    assert mask[100:160, 90:150].all()
+    assert mask.sum() == pytest.approx(np.pi / 4 * 190 * 220, rel=0.03)
+
+
+def test_a_reader_reads_files_as_it_prepares_pixels(tmp_path):
+    picture = head(120, 100, 10, 10, 90, 110)
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    reader = Reader(size=48, crop="head", intensities="head")
+
+    images, frames = prepare_images([tmp_path / "a.png"], reader)
+
+    pixels, frame = reader.prepare(picture)
+    assert np.array_equal(images[0], pixels)
+    assert frames == [frame]
 
 
 def cut_off(path):
@@ -155,3 +247,10 @@ def test_a_bad_file_among_many_is_named(tmp_path):
 
     with pytest.raises(UserError, match=r"bad\.png is empty"):
         read_images([tmp_path / "good.png", tmp_path / "bad.png"], 8)
+
+
+def test_points_of_a_picture_are_located_in_what_was_cut_out():
+    frame = Frame(0.25, 0.5, 0.75, 1.0)
+    points = np.array([[0.25, 0.5], [0.5, 0.75], [0.75, 1.0], [0.0, 0.5]])
+
+    assert frame.locate(points).tolist() == [[0, 0], [0.5, 0.5], [1, 1], [-0.5, 0]]

@@ -2,9 +2,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from brain_tumor.data.catalog import CLASSES, SPLIT_COLUMNS, published_copies
+from brain_tumor.data.catalog import CLASSES, SPLIT_COLUMNS, TUMOUR, published_copies
 from brain_tumor.data.protocols import (
+    COPY_OF_MAIN,
     COPY_OF_TEST,
+    NOT_TRAINED_ON,
     TWO_LABELS,
     WRONG_LABEL,
     assign,
@@ -18,7 +20,7 @@ PROTOCOLS = ("published", "leak_free", "grouped", "patient")
 
 
 def parameters(**changes):
-    values = {"protocol": "published", "fold": 0, "validation": 0.15, "copy_threshold": 0.99}
+    values = {"protocol": "published", "fold": 0, "validation": 0.15, "copy_threshold": 0.99, "additional": "measure"}
     return SplitParams(**(values | changes))
 
 
@@ -193,3 +195,43 @@ def test_patient_of_drops_a_suffix_letter_only():
         "b",
         "",
     ]
+
+
+@pytest.fixture
+def with_further_set(catalog):
+    """300 pictures with a tumour of another collection after those of the main set."""
+    rows = [(f"additional/other/tumor/{number:03}.jpg", TUMOUR, "other", f"{number:065x}") for number in range(300)]
+    return pd.concat([catalog, pd.DataFrame(rows, columns=catalog.columns)], ignore_index=True)
+
+
+@pytest.mark.parametrize("protocol", ["leak_free", "grouped"])
+def test_half_of_a_further_set_is_held_back_whatever_the_seed(with_further_set, catalog, pairs, protocol):
+    further = with_further_set["part"] == "other"
+    links = [(len(catalog) + number, len(catalog) + number + 1) for number in range(0, 300, 3)]
+    links.append((0, len(catalog) + 299))
+    both = pd.concat([pairs, pd.DataFrame(links, columns=["first", "second"])], ignore_index=True)
+
+    split = assign(with_further_set, both, None, parameters(protocol=protocol), seed=1)
+    other_seed = assign(with_further_set, both, None, parameters(protocol=protocol), seed=2)
+    training = assign(with_further_set, both, None, parameters(protocol=protocol, additional="train"), seed=1)
+
+    held_back = split["split"] == "new_sources"
+    assert 110 < held_back.sum() < 190
+    assert held_back[further].sum() == held_back.sum()
+    assert split[further].groupby("group")["split"].nunique().eq(1).all()
+    assert held_back.equals(other_seed["split"] == "new_sources")
+    assert held_back.equals(training["split"] == "new_sources")
+    assert set(split.loc[further & ~held_back, "split"]) == {"excluded"}
+    assert training.loc[further & ~held_back, "split"].value_counts().to_dict() == {
+        "train": 299 - held_back.sum(),
+        "excluded": 1,
+    }
+    assert split["reason"].iloc[-1] == training["reason"].iloc[-1] == COPY_OF_MAIN
+    assert set(split.loc[further & ~held_back, "reason"]) == {NOT_TRAINED_ON, COPY_OF_MAIN}
+
+
+def test_a_further_set_leaves_the_split_of_the_main_set_as_it_is(with_further_set, catalog, pairs):
+    alone = assign(catalog, pairs, None, parameters(protocol="leak_free"), seed=1)
+    together = assign(with_further_set, pairs, None, parameters(protocol="leak_free"), seed=1)
+
+    pd.testing.assert_frame_equal(alone, together.iloc[: len(catalog)])

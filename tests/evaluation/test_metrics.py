@@ -1,19 +1,40 @@
-import json
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import balanced_accuracy_score
-from torchmetrics.functional.classification import multiclass_confusion_matrix, multiclass_stat_scores
+from hypothesis.extra import numpy as arrays
+from sklearn import metrics as oracle
+from torchmetrics.functional.classification import (
+    multiclass_auroc,
+    multiclass_average_precision,
+    multiclass_specificity,
+)
 
 from brain_tumor.data.catalog import CLASSES
-from brain_tumor.evaluation.metrics import accuracy_by, classification_text, confusion, evaluate
+from brain_tumor.evaluation.metrics import (
+    BY_CLASS,
+    OVERALL,
+    class_scores,
+    classification_text,
+    confusion,
+    overall_scores,
+    tumour_sensitivity,
+)
 
 COUNT = len(CLASSES)
+
+
+def overall(probabilities, labels, weights=None):
+    return dict(zip(OVERALL, overall_scores(probabilities, labels, weights)[0], strict=True))
+
+
+def by_class(probabilities, labels, weights=None):
+    return dict(zip(BY_CLASS, class_scores(probabilities, labels, weights)[0].T, strict=True))
 
 
 def certain(predictions):
@@ -21,97 +42,148 @@ def certain(predictions):
     return np.eye(COUNT)[np.asarray(predictions)] * 0.9 + 0.1 / COUNT
 
 
-pairs = st.lists(st.tuples(st.integers(0, COUNT - 1), st.integers(0, COUNT - 1)), min_size=1, max_size=40)
+@st.composite
+def cases(draw):
+    """Images with weights: few distinct probabilities, so that ties are common; classes may be absent."""
+    images = draw(st.integers(1, 30))
+    raw = draw(arrays.arrays(np.int64, (images, COUNT), elements=st.integers(0, 3)))
+    raw[raw.sum(axis=1) == 0] = 1
+    labels = draw(arrays.arrays(np.int64, images, elements=st.integers(0, COUNT - 1)))
+    weights = draw(arrays.arrays(np.int64, images, elements=st.integers(0, 3)))
+    weights[draw(st.integers(0, images - 1))] += 1
+    return raw / raw.sum(axis=1, keepdims=True), labels, weights
 
 
-def test_scores_by_hand():
-    #        truth: 5 glioma (3 right), 3 meningioma (2 right), 2 notumor (0 right), no pituitary
-    labels = np.array([0, 0, 0, 0, 0, 1, 1, 1, 2, 2])
-    predictions = [0, 0, 0, 1, 1, 1, 1, 0, 1, 1]
-
-    scores = evaluate(certain(predictions), labels, CLASSES)
-
-    assert (scores["images"], scores["correct"]) == (10, 5)
-    assert scores["accuracy"] == 0.5
-    assert scores["per_class"]["glioma"] == pytest.approx(
-        {"precision": 3 / 4, "recall": 3 / 5, "f1": 2 / 3, "correct": 3, "predicted": 4, "support": 5}
-    )
-    assert scores["per_class"]["meningioma"] == pytest.approx(
-        {"precision": 2 / 6, "recall": 2 / 3, "f1": 4 / 9, "correct": 2, "predicted": 6, "support": 3}
-    )
-    # Never called notumor: precision has no denominator, but F1 has one and is 0.
-    assert scores["per_class"]["notumor"] == {
-        "precision": None, "recall": 0, "f1": 0, "correct": 0, "predicted": 0, "support": 2,
-    }  # fmt: skip
-    assert scores["per_class"]["pituitary"] == {
-        "precision": None, "recall": None, "f1": None, "correct": 0, "predicted": 0, "support": 0,
-    }  # fmt: skip
-    assert scores["balanced_accuracy"] == pytest.approx((3 / 5 + 2 / 3 + 0) / 3)
-    assert scores["macro_f1"] == pytest.approx((2 / 3 + 4 / 9 + 0) / 3)
+def same(ours, theirs):
+    np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-9)
 
 
-@given(pairs)
-def test_scores_agree_with_torchmetrics(cases):
-    labels, predictions = np.array(cases).T
-    probabilities = certain(predictions)
+@settings(deadline=None, max_examples=50)
+@given(cases())
+def test_overall_scores_agree_with_scikit_learn(case):
+    probabilities, labels, weights = case
+    called = probabilities.argmax(axis=1)
+    scores = overall(probabilities, labels, weights[None])
+    counts = oracle.confusion_matrix(labels, called, labels=range(COUNT), sample_weight=weights)
+    defined = [index for index in range(COUNT) if counts[index].sum() + counts[:, index].sum()]
 
-    scores = evaluate(probabilities, labels, CLASSES)
-    counts = confusion(probabilities, labels, CLASSES)
-
-    oracle = multiclass_stat_scores(torch.tensor(predictions), torch.tensor(labels), COUNT, average=None).numpy()
-    for (right, false, _, missed, support), score in zip(oracle, scores["per_class"].values(), strict=True):
-        assert (score["correct"], score["predicted"], score["support"]) == (right, right + false, support)
-        for name, top, bottom in (
-            ("precision", right, right + false),
-            ("recall", right, support),
-            ("f1", 2 * right, 2 * right + false + missed),
-        ):
-            assert score[name] == (pytest.approx(top / bottom) if bottom else None)
-    np.testing.assert_array_equal(
-        counts, multiclass_confusion_matrix(torch.tensor(predictions), torch.tensor(labels), COUNT)
-    )
-    assert scores["accuracy"] == pytest.approx(np.trace(counts) / counts.sum())
-    assert sum(score["support"] for score in scores["per_class"].values()) == scores["images"] == len(cases)
-    json.dumps(scores, allow_nan=False)
-
-
-@pytest.mark.filterwarnings("ignore:A single label was found")
-@pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true")
-@given(pairs)
-def test_balanced_accuracy_agrees_with_its_own_function(cases):
-    labels, predictions = np.array(cases).T
-    expected = balanced_accuracy_score(labels, predictions)
-    assert evaluate(certain(predictions), labels, CLASSES)["balanced_accuracy"] == pytest.approx(expected)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        same(scores["accuracy"], oracle.accuracy_score(labels, called, sample_weight=weights))
+        same(scores["balanced_accuracy"], oracle.balanced_accuracy_score(labels, called, sample_weight=weights))
+        f1 = oracle.f1_score(labels, called, labels=defined, average="macro", sample_weight=weights, zero_division=0)
+        same(scores["macro_f1"], f1)
+        same(scores["kappa"], oracle.cohen_kappa_score(labels, called, labels=range(COUNT), sample_weight=weights))
+        loss = oracle.log_loss(labels, probabilities, labels=range(COUNT), sample_weight=weights)
+        same(scores["log_loss"], loss)
+        brier = oracle.brier_score_loss(
+            labels, probabilities, labels=range(COUNT), sample_weight=weights, scale_by_half=False
+        )
+        same(scores["brier"], brier)
+    if np.isnan(scores["mcc"]):
+        assert (counts.sum(axis=1) > 0).sum() == 1 or (counts.sum(axis=0) > 0).sum() == 1
+    else:
+        same(scores["mcc"], oracle.matthews_corrcoef(labels, called, sample_weight=weights))
 
 
-@given(pairs, st.permutations(range(COUNT)))
-def test_renaming_classes_only_renames_scores(cases, order):
-    labels, predictions = np.array(cases).T
-    new_of = np.argsort(order)  # class `order[i]` moves to place i
-    scores = evaluate(certain(predictions), labels, CLASSES)
-    renamed = evaluate(certain(new_of[predictions]), new_of[labels], [CLASSES[old] for old in order])
-    assert renamed["per_class"] == scores["per_class"]
-    assert renamed["macro_f1"] == pytest.approx(scores["macro_f1"])
+@settings(deadline=None, max_examples=50)
+@given(cases())
+def test_class_scores_agree_with_scikit_learn(case):
+    probabilities, labels, weights = case
+    called = probabilities.argmax(axis=1)
+    scores = by_class(probabilities, labels, weights[None])
+    aurocs = []
+    for index in range(COUNT):
+        truth, said = labels == index, called == index
+        present, absent = weights[truth].sum(), weights[~truth].sum()
+        ratios = {
+            "sensitivity": (oracle.recall_score, truth, said),
+            "specificity": (oracle.recall_score, ~truth, ~said),
+            "precision": (oracle.precision_score, truth, said),
+            "f1": (oracle.f1_score, truth, said),
+        }
+        for name, (function, *pair) in ratios.items():
+            same(scores[name][index], function(*pair, sample_weight=weights, zero_division=np.nan))
+        if present and absent:
+            auroc = oracle.roc_auc_score(truth, probabilities[:, index], sample_weight=weights)
+            same(scores["auroc"][index], auroc)
+            aurocs.append(auroc)
+        else:
+            assert np.isnan(scores["auroc"][index])
+        if present:
+            precision = oracle.average_precision_score(truth, probabilities[:, index], sample_weight=weights)
+            same(scores["average_precision"][index], precision)
+        else:
+            assert np.isnan(scores["average_precision"][index])
+    macro = overall(probabilities, labels, weights[None])["auroc"]
+    same(macro, np.mean(aurocs) if aurocs else np.nan)
+
+
+@given(cases())
+def test_weight_is_how_often_an_image_is_there(case):
+    probabilities, labels, weights = case
+    repeated = np.repeat(probabilities, weights, axis=0), np.repeat(labels, weights)
+    for function in (overall_scores, class_scores):
+        same(function(probabilities, labels, weights[None])[0], function(*repeated)[0])
+        several = function(probabilities, labels, np.stack([weights, np.ones_like(weights)]))
+        same(several[0], function(probabilities, labels, weights[None])[0])
+        same(several[1], function(probabilities, labels)[0])
+
+
+def test_scores_agree_with_torchmetrics(rng):
+    labels = rng.integers(0, COUNT, 500)
+    probabilities = rng.dirichlet(np.ones(COUNT), 500) * 0.6 + certain(labels) * 0.4
+    tensors = torch.tensor(probabilities), torch.tensor(labels)
+    scores = by_class(probabilities, labels)
+    for name, function in (
+        ("auroc", multiclass_auroc),
+        ("average_precision", multiclass_average_precision),
+        ("specificity", multiclass_specificity),
+    ):
+        np.testing.assert_allclose(scores[name], function(*tensors, num_classes=COUNT, average=None), rtol=1e-5)
+
+
+@given(cases(), st.permutations(range(COUNT)))
+def test_renaming_classes_only_renames_scores(case, order):
+    probabilities, labels, _ = case
+    # A tie goes to the first class, so only a case without ties of the largest probability may be renamed.
+    probabilities = (probabilities + np.linspace(0, 1e-3, COUNT)) / (1 + np.linspace(0, 1e-3, COUNT).sum())
+    renamed = probabilities[:, order], np.argsort(order)[labels]
+    same(class_scores(*renamed)[0], class_scores(probabilities, labels)[0][list(order)])
+    same(overall_scores(*renamed), overall_scores(probabilities, labels))
 
 
 @pytest.mark.parametrize("labels", [np.arange(COUNT), np.zeros(7, int), np.array([3])])
 def test_all_right_and_all_wrong(labels):
-    right = evaluate(certain(labels), labels, CLASSES)
-    wrong = evaluate(certain((labels + 1) % COUNT), labels, CLASSES)
+    right, wrong = overall(certain(labels), labels), overall(certain((labels + 1) % COUNT), labels)
     for score in ("accuracy", "balanced_accuracy", "macro_f1"):
         assert (right[score], wrong[score]) == (1, 0)
+    assert right["log_loss"] == pytest.approx(-np.log(0.925))
+    assert wrong["log_loss"] == pytest.approx(-np.log(0.025))
+    assert right["brier"] == pytest.approx(0.075**2 + 3 * 0.025**2)
+    if len(labels) == 1:
+        assert np.isnan(right["mcc"])
+        assert np.isnan(right["kappa"])
+
+
+def test_log_loss_of_what_was_ruled_out_is_finite():
+    assert overall(np.eye(COUNT)[[0]], np.array([1]))["log_loss"] == pytest.approx(
+        oracle.log_loss([1], np.eye(COUNT)[[0]], labels=range(COUNT))
+    )
 
 
 def test_input_is_not_changed_and_ties_go_to_the_first_class():
     probabilities, labels = np.full((2, COUNT), 0.25), np.array([0, 1])
     copies = probabilities.copy(), labels.copy()
-    assert evaluate(probabilities, labels, CLASSES)["per_class"]["glioma"]["predicted"] == 2
+    overall_scores(probabilities, labels)
+    class_scores(probabilities, labels)
+    assert confusion(probabilities, labels)[:, 0].tolist() == [1, 1, 0, 0]
     np.testing.assert_array_equal(probabilities, copies[0])
     np.testing.assert_array_equal(labels, copies[1])
 
 
 def test_confusion_has_truth_in_rows():
-    counts = confusion(certain([1, 1, 3]), [0, 0, 3], CLASSES)
+    counts = confusion(certain([1, 1, 3]), [0, 0, 3])
     expected = np.zeros((COUNT, COUNT))
     expected[0, 1], expected[3, 3] = 2, 1
     np.testing.assert_array_equal(counts, expected)
@@ -125,23 +197,11 @@ def test_text_names_every_class_and_tells_the_undefined():
     assert lines["accuracy"] == ["0.6667", "3"]
 
 
-def test_accuracy_by_parts():
-    labels = np.array([0, 1, 2, 3, 0])
-    probabilities = certain([0, 1, 0, 0, 0])
-    copied = np.array([True, True, True, False, False])
-    parts = accuracy_by(probabilities, labels, {"with_copy": copied, "without_copy": ~copied, "none": copied & ~copied})
-    assert parts == {
-        "with_copy": {"images": 3, "correct": 2, "accuracy": 2 / 3},
-        "without_copy": {"images": 2, "correct": 1, "accuracy": 1 / 2},
-        "none": {"images": 0, "correct": 0, "accuracy": None},
-    }
-    assert parts["with_copy"]["correct"] + parts["without_copy"]["correct"] == 3
-
-
-@pytest.mark.parametrize("mask", [np.ones(4, bool), np.ones(5, int), np.ones((5, 1), bool)])
-def test_accuracy_by_refuses_what_is_no_mask(mask):
-    with pytest.raises(ValueError, match="mask part"):
-        accuracy_by(certain([0] * 5), [0] * 5, {"part": mask})
+def test_tumour_sensitivity_by_hand():
+    probabilities = np.array([[0.3, 0.3, 0.4, 0.0], [0.1, 0.1, 0.7, 0.1], [0.8, 0.0, 0.2, 0.0], [0.5, 0.0, 0.5, 0.0]])
+    #                     called notumor, tumour in sum       neither           both        tie: glioma, not above half
+    assert tumour_sensitivity(probabilities, 2)[0].tolist() == [2 / 4, 2 / 4]
+    assert tumour_sensitivity(probabilities, 2, np.array([[1, 1, 0, 0]]))[0].tolist() == [0, 1 / 2]
 
 
 @pytest.mark.parametrize(
@@ -149,7 +209,7 @@ def test_accuracy_by_refuses_what_is_no_mask(mask):
     [
         (np.empty((0, COUNT)), np.empty(0, int)),
         (certain([0, 1]), [0]),
-        (certain([0])[:, :3], [0]),
+        (certain([0])[0], [0]),
         (certain([0]), [COUNT]),
         (certain([0]), [-1]),
         (certain([0]), [0.5]),
@@ -158,11 +218,19 @@ def test_accuracy_by_refuses_what_is_no_mask(mask):
         (np.array([[2.0, -1, 0, 0]]), [0]),
     ],
 )
-def test_refuses_what_cannot_be_scored(probabilities, labels):
+@pytest.mark.parametrize("function", [overall_scores, class_scores, confusion])
+def test_refuses_what_cannot_be_scored(function, probabilities, labels):
     with pytest.raises(ValueError, match=r"expected|must be"):
-        evaluate(probabilities, labels, CLASSES)
+        function(probabilities, labels)
+
+
+@pytest.mark.parametrize("weights", [np.ones(2), np.ones((1, 3)), -np.ones((1, 2))])
+def test_refuses_weights_of_other_images(weights):
+    with pytest.raises(ValueError, match="weights"):
+        overall_scores(certain([0, 1]), [0, 1], weights)
 
 
 def test_nothing_here_imports_torch():
-    code = "import sys, brain_tumor.evaluation.metrics; assert 'torch' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    modules = ("blanking", "calibration", "confound", "intervals", "metrics", "prediction_sets", "selective", "tables")
+    names = ", ".join(f"brain_tumor.evaluation.{name}" for name in modules)
+    subprocess.run([sys.executable, "-c", f"import sys, {names}; assert 'torch' not in sys.modules"], check=True)

@@ -2,10 +2,12 @@ import numpy as np
 import pytest
 import torch
 from captum.attr import LayerGradCam
+from pytorch_grad_cam import GradCAM, GradCAMPlusPlus, HiResCAM, LayerCAM
+from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import nn
 from torch.nn.functional import interpolate
 
-from brain_tumor.explanation.gradcam import grad_cam, normalise, upsample
+from brain_tumor.explanation.gradcam import METHODS, grad_cam, normalise, upsample
 
 CHANNELS, SIDE, CLASSES = 6, 5, 4
 
@@ -48,6 +50,34 @@ def test_agrees_with_captum(features, targets, pooled):
 
     np.testing.assert_allclose(maps, expected.detach()[:, 0], rtol=1e-4, atol=1e-6)
     assert maps.max() > 0  # the case is not trivial
+
+
+ORACLES = {"gradcam": GradCAM, "gradcam++": GradCAMPlusPlus, "hirescam": HiResCAM, "layercam": LayerCAM}
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("pooled", [True, False])
+def test_every_method_agrees_with_another_implementation(features, targets, name, pooled):
+    trunk, head = network(pooled=pooled)
+    with torch.no_grad():
+        head[-1].weight *= 1000  # the other Grad-CAM++ adds a small number below the fraction, which then is nothing
+    copy = nn.AdaptiveAvgPool2d(SIDE)  # keeps all values, so that the head's in-place ReLU leaves the record alone
+    oracle = ORACLES[name](nn.Sequential(trunk, copy, head), [trunk])
+    oracle(features.clone().requires_grad_(), [ClassifierOutputTarget(int(target)) for target in targets])
+    recorded = oracle.activations_and_grads
+    activations, gradients = recorded.activations[0].numpy(), recorded.gradients[0].numpy()
+    expected = oracle.get_cam_image(features, trunk, targets, activations, gradients, False)
+
+    maps = METHODS[name](trunk, head, features, targets).values
+
+    np.testing.assert_allclose(maps, np.maximum(expected, 0), rtol=1e-3, atol=1e-3)
+    assert maps.max() > 1
+
+
+def test_methods_that_weigh_each_place_equal_grad_cam_behind_average_pooling(features, targets):
+    trunk, head = network(pooled=True)
+    expected = grad_cam(trunk, head, features, targets).values
+    np.testing.assert_allclose(METHODS["hirescam"](trunk, head, features, targets).values, expected, rtol=1e-5)
 
 
 def test_equals_cam_for_average_pooling_and_one_linear_layer(features, targets):

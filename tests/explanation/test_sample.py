@@ -3,7 +3,7 @@ import pytest
 
 from brain_tumor.explanation.gradcam import Maps
 from brain_tumor.explanation.overlays import choose
-from brain_tumor.explanation.sample import BATCH, explain, summary
+from brain_tumor.explanation.sample import BATCH, explain, explain_all, fixed_sample, maps_summary
 
 CLASSES = ("a", "b")
 
@@ -44,24 +44,27 @@ def test_every_choice_gets_the_maps_of_its_own_row_and_classes(chosen):
             assert panel.heat.max() == pytest.approx(1 if panel.maximum else 0, abs=1e-6)
 
 
-def test_summary_counts_right_and_wrong_apart(chosen):
-    choices, images, probabilities = chosen
-
-    result = summary(explain(choices, images, probabilities, CLASSES, maps_of))
-
-    wrong = [choice for choice in choices if not choice.right]
-    assert result["images"] == 70
-    assert result["wrong"]["images"] == len(wrong) == 24
-    assert result["wrong"]["mean_maximum"] == pytest.approx(np.mean([max(c.row, c.prediction) for c in wrong]))
-    assert result["right"]["flat_maps"] == 0
+def test_every_image_is_explained_once_and_in_order():
+    targets = np.arange(2 * BATCH + 3) % 2
+    maps = explain_all(targets, maps_of)
+    np.testing.assert_array_equal(maps[:, 0, 0], np.arange(len(targets)))
+    np.testing.assert_array_equal(maps[:, 1, 1], targets)
 
 
-def test_summary_without_wrong_predictions_is_undefined_there(chosen):
-    choices, images, probabilities = chosen
-    right = [choice for choice in choices if choice.right]
+def test_the_sample_stays_when_images_are_added_or_reordered():
+    paths = [f"{number}.png" for number in range(50)]
+    names = {paths[row] for row in fixed_sample(paths, 8)}
+    assert len(names) == 8
+    assert names == {paths[::-1][row] for row in fixed_sample(paths[::-1], 8)}
+    assert {paths[row] for row in fixed_sample(paths, 12)} > names
+    assert fixed_sample(paths, 100).tolist() == list(range(50))
 
-    assert summary(explain(right, images, probabilities, CLASSES, maps_of))["wrong"] == {
-        "images": 0,
-        "flat_maps": 0,
-        "mean_maximum": None,
+
+def test_summary_counts_right_and_wrong_apart():
+    maps = np.zeros((4, 2, 2), np.float32)
+    maps[:, 0, 1] = 4, 2, 0, 3
+    assert maps_summary(maps, np.array([True, True, True, False])) == {
+        "right": {"images": 3, "flat_maps": 1, "mean_maximum": 2.0},
+        "wrong": {"images": 1, "flat_maps": 0, "mean_maximum": 3.0},
     }
+    assert maps_summary(maps, np.ones(4, bool))["wrong"] == {"images": 0, "flat_maps": 0, "mean_maximum": None}

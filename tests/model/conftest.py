@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from brain_tumor.data.catalog import CLASSES
+from brain_tumor.data.images import Reader
 from brain_tumor.model.classifier import Classifier, Description
 
 
@@ -12,7 +13,7 @@ def describe():
     def make(**changes):
         values = {
             "classes": CLASSES,
-            "image_size": 64,
+            "reader": Reader(size=64),
             "backbone": "vgg16",
             "head": "pooled",
             "trainable": "block5",

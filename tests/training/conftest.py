@@ -4,6 +4,7 @@ import pytest
 
 from brain_tumor.data.arrays import INDEX_COLUMNS, Arrays, Part
 from brain_tumor.data.catalog import CLASSES
+from brain_tumor.data.images import WHOLE, Reader
 from brain_tumor.training.features import FeatureCache
 
 SIZE = 32
@@ -19,12 +20,13 @@ def part(rng, images_per_class):
     images = [128 + 90 * np.sin(waves[label] * 2 + phase) for label, phase in zip(labels, phases, strict=True)]
     paths = [f"{CLASSES[label]}/{row}.png" for row, label in enumerate(labels)]
     index = pd.DataFrame({"path": paths, "class": [CLASSES[label] for label in labels], "copy": 0, "group": paths})
+    index[list(WHOLE._fields)] = WHOLE
     return Part(np.clip(np.array(images) + noise, 0, 255).astype(np.uint8), index[list(INDEX_COLUMNS)])
 
 
 @pytest.fixture
 def arrays(rng):
-    return Arrays(part(rng, 16), part(rng, 6), part(rng, 6), {"image_size": SIZE})
+    return Arrays(part(rng, 16), part(rng, 6), part(rng, 6), None, Reader(size=SIZE), "0a1b")
 
 
 @pytest.fixture

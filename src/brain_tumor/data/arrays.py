@@ -1,7 +1,6 @@
 """Packed arrays on disk: the images of each split at model size, opened as memory maps, with an index beside them."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,12 +8,19 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from brain_tumor.data.catalog import CLASSES, SPLITS, TEST, TRAIN, VALIDATION
-from brain_tumor.data.images import Pixels
+from brain_tumor.data.catalog import CLASSES, NEW_SOURCES, SPLITS, TEST, TRAIN, TUMOUR, VALIDATION
+from brain_tumor.data.images import Frame, Pixels, Reader
 from brain_tumor.errors import UserError
 from brain_tumor.files import atomic_file, write_json
 
-INDEX_COLUMNS = ("path", "class", "copy", "group")
+ORIGIN = "origin.json"
+
+INDEX_COLUMNS = ("path", "class", "copy", "group", *Frame._fields)
+
+UNKNOWN_TUMOUR = len(CLASSES)
+"""Label of a picture with a tumour whose type is not known."""
+
+_LABELS = {name: number for number, name in enumerate((*CLASSES, TUMOUR))}
 
 
 @dataclass(frozen=True)
@@ -23,7 +29,8 @@ class Part:
 
     Attributes:
         images: (images, size, size), grey values 0 to 255; a read-only memory map.
-        index: a row an image: `path`, `class`, `copy` (0 for the original, then 1, 2, …) and `group` of copies.
+        index: a row an image: `path`, `class`, `copy` (0 for the original, then 1, 2, …), `group` of copies, and what
+            part of the original picture was cut out: `left`, `top`, `right`, `bottom`, in shares of its sides.
     """
 
     images: Pixels
@@ -34,30 +41,34 @@ class Part:
 
     @property
     def labels(self) -> NDArray[np.int64]:
-        """(images,), index into `CLASSES`."""
-        return np.array([CLASSES.index(name) for name in self.index["class"]], np.int64)
+        """(images,), index into `CLASSES`, or `UNKNOWN_TUMOUR`."""
+        return np.array([_LABELS[name] for name in self.index["class"]], np.int64)
+
+    @property
+    def frames(self) -> list[Frame]:
+        """What part of its picture each image shows."""
+        return [Frame(*row) for row in self.index[list(Frame._fields)].itertuples(index=False)]
 
 
 @dataclass(frozen=True)
 class Arrays:
-    """All splits, and the description of the reader that made them.
+    """All splits, and how they were read.
 
     Attributes:
         train: originals and augmented copies.
         validation: originals only.
         test: originals only.
-        reader: what prediction must do to read a file likewise: `image_size`, and `digest` of the data.
+        new_sources: what is held back of further data sets, originals only; None where the study has none.
+        reader: what prediction must do to read a file likewise.
+        split_digest: SHA-256 of the split that they come from.
     """
 
     train: Part
     validation: Part
     test: Part
-    reader: Mapping[str, object]
-
-    @property
-    def image_size(self) -> int:
-        """Pixels a side."""
-        return int(self.train.images.shape[1])
+    new_sources: Part | None
+    reader: Reader
+    split_digest: str
 
 
 def write_part(folder: Path, name: str, images: Pixels, index: pd.DataFrame) -> None:
@@ -74,9 +85,9 @@ def write_part(folder: Path, name: str, images: Pixels, index: pd.DataFrame) -> 
         index.to_csv(temporary, index=False)
 
 
-def write_reader(folder: Path, reader: Mapping[str, object]) -> None:
-    """Write the description of the reader beside the arrays."""
-    write_json(folder / "reader.json", dict(reader))
+def write_origin(folder: Path, reader: Reader, split_digest: str) -> None:
+    """Write beside the arrays how they were read, and from which split."""
+    write_json(folder / ORIGIN, {"reader": reader.model_dump(), "split_digest": split_digest})
 
 
 def open_arrays(folder: Path) -> Arrays:
@@ -86,8 +97,10 @@ def open_arrays(folder: Path) -> Arrays:
         UserError: a file is not there, or images and index do not agree.
     """
     parts = {name: _open_part(folder, name) for name in SPLITS}
-    reader = json.loads(_present(folder / "reader.json").read_text(encoding="utf-8"))
-    return Arrays(parts[TRAIN], parts[VALIDATION], parts[TEST], reader)
+    origin = json.loads(_present(folder / ORIGIN).read_text(encoding="utf-8"))
+    reader = Reader.model_validate(origin["reader"])
+    new_sources = _open_part(folder, NEW_SOURCES) if (folder / f"{NEW_SOURCES}.csv").exists() else None
+    return Arrays(parts[TRAIN], parts[VALIDATION], parts[TEST], new_sources, reader, origin["split_digest"])
 
 
 def _open_part(folder: Path, name: str) -> Part:

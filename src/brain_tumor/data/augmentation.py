@@ -14,16 +14,61 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from brain_tumor.data.catalog import HEALTHY, TUMOUR
+from brain_tumor.data.drawn_tumours import draw_tumour
 from brain_tumor.data.images import Pixels
 from brain_tumor.params import AugmentParams
 
 
+class GreyCurve(A.ImageOnlyTransform):  # type: ignore[misc]  # albumentations has no types
+    """A random smooth curve from grey to grey; three in ten may rise and fall, so that what was dark gets bright.
+
+    Black stays nearly black. The kind of picture (T1, T2, FLAIR, the scanner's settings) says less after it. Source:
+    Zhou et al., Models Genesis, 2021 (non-linear transformation), with straight pieces smoothed in place of Bézier
+    curves.
+    """
+
+    def get_params(self) -> dict[str, Any]:
+        """Draw a curve: (256,) grey values."""
+        rng = self.random_generator
+        inputs = np.concatenate([[0], np.sort(rng.random(4)), [1]])
+        outputs = np.concatenate([[rng.uniform(0, 0.1)], rng.random(4), [rng.uniform(0.75, 1)]])
+        if rng.random() < 0.7:
+            outputs.sort()
+        curve = np.interp(np.linspace(0, 1, 256), inputs, outputs)
+        smooth = cv2.GaussianBlur(curve[None], (0, 0), 12, borderType=cv2.BORDER_REPLICATE)[0]
+        smooth[0] = min(smooth[0], 0.05)
+        return {"curve": (np.clip(smooth, 0, 1) * 255).round().astype(np.uint8)}
+
+    def apply(self, img: Pixels, curve: Pixels, **_: Any) -> Pixels:
+        """Look every grey value up."""
+        return np.asarray(curve[img], np.uint8)
+
+
 def policy(params: AugmentParams) -> A.Compose:
-    """Rotation, mirror image and Gaussian noise, in this order, each drawn anew for every copy."""
+    """What changes a copy, in this order, each drawn anew: place and size, contrast, resolution, noise."""
+    black = {"border_mode": cv2.BORDER_CONSTANT, "fill": 0}
     return A.Compose(
         [
-            A.Rotate(limit=(-params.rotation, params.rotation), border_mode=cv2.BORDER_CONSTANT, fill=0, p=1),
+            A.Affine(
+                rotate=(-params.rotation, params.rotation),
+                translate_percent=(-params.shift, params.shift),
+                scale=(1 - params.scale, 1 + params.scale),
+                p=1,
+                **black,
+            ),
             A.HorizontalFlip(p=params.flip),
+            GreyCurve(p=params.curve),
+            A.RandomBrightnessContrast(0.7 * params.contrast, params.contrast, p=0.7),
+            A.RandomGamma((100 / (1 + params.contrast), 100 * (1 + params.contrast)), p=0.6),
+            A.OneOf(
+                [
+                    A.GaussianBlur(sigma_limit=(0.5, 2), blur_limit=0),
+                    A.Downscale(scale_range=(0.4, 0.8)),
+                    A.ImageCompression(quality_range=(15, 60)),
+                ],
+                p=params.degradation,
+            ),
             A.GaussNoise(std_range=(0, params.noise), p=1),
         ]
     )
@@ -35,8 +80,9 @@ def copies_per_image(classes: pd.Series, copies: int, balance: bool, rng: np.ran
     Args:
         classes: class of each image.
         copies: how many each image of the largest class gets.
-        balance: whether smaller classes get more, until originals and copies together are as many in every class. They
-            are spread evenly; which images get one more than others of their class is drawn.
+        balance: whether smaller classes get more, until originals and copies together are as many in every class but
+            that of tumours of unknown type. They are spread evenly; which images get one more than others of their
+            class is drawn.
         rng: decides about that one.
 
     Returns:
@@ -45,8 +91,8 @@ def copies_per_image(classes: pd.Series, copies: int, balance: bool, rng: np.ran
     counts = np.full(len(classes), copies)
     if not balance:
         return counts
-    target = classes.value_counts().max() * (1 + copies)
-    for name in sorted(classes.unique()):
+    target = classes[classes != TUMOUR].value_counts().max() * (1 + copies)
+    for name in sorted(set(classes) - {TUMOUR}):
         rows = np.flatnonzero(classes == name)
         each, rest = divmod(target - len(rows), len(rows))
         counts[rows] = each
@@ -55,7 +101,7 @@ def copies_per_image(classes: pd.Series, copies: int, balance: bool, rng: np.ran
 
 
 def augment(images: Pixels, index: pd.DataFrame, params: AugmentParams, seed: int) -> tuple[Pixels, pd.DataFrame]:
-    """Originals followed by their changed copies.
+    """Originals followed by their changed copies, and those of healthy heads by copies with a drawn tumour.
 
     What copy 2 of an image looks like depends on the seed, the image's path and the number 2 alone, not on the other
     images: another split has the same copies, and what was computed from them is found again.
@@ -67,26 +113,38 @@ def augment(images: Pixels, index: pd.DataFrame, params: AugmentParams, seed: in
         seed: of everything random here.
 
     Returns:
-        The images and their index, sorted by path and number of the copy; the column `copy` is 0 for originals.
+        The images and their index, sorted by path and number of the copy; the column `copy` is 0 for originals, and
+        the class of copies with a drawn tumour is `TUMOUR`.
     """
-    counts = copies_per_image(index["class"], params.copies, params.balance, np.random.default_rng(seed))
-    rows = np.repeat(np.arange(len(index)), counts + 1)
-    numbers = np.concatenate([np.arange(count + 1) for count in counts])
-    result = images[rows]
+    plan = _plan(index, params, seed)
+    result = images[plan["row"]]
 
     def change(chunk: NDArray[np.int64]) -> None:
         transform = policy(params)
         for position in chunk:
-            if numbers[position]:
-                transform.set_random_seed(_seed(seed, index["path"].iat[rows[position]], numbers[position]))
-                result[position] = transform(image=result[position])["image"]
+            path, copy, drawn = plan.loc[position, ["path", "copy", "drawn"]]
+            if copy:
+                own_seed = _seed(seed, path, copy, drawn)
+                picture = draw_tumour(result[position], np.random.default_rng(own_seed)) if drawn else result[position]
+                transform.set_random_seed(own_seed)
+                result[position] = transform(image=picture)["image"]
 
     threads = os.cpu_count() or 1
     with ThreadPoolExecutor(threads) as pool:
-        for _ in pool.map(change, np.array_split(np.arange(len(rows)), threads)):
+        for _ in pool.map(change, np.array_split(np.arange(len(plan)), threads)):
             pass
-    copied = index.iloc[rows].reset_index(drop=True)
-    return result, copied.assign(copy=numbers)
+    return result, plan.drop(columns=["row", "drawn"])
+
+
+def _plan(index: pd.DataFrame, params: AugmentParams, seed: int) -> pd.DataFrame:
+    """The index with a row for each original and each copy: `row` of `index`, `copy`, `drawn` (with a tumour)."""
+    changed = copies_per_image(index["class"], params.copies, params.balance, np.random.default_rng(seed))
+    drawn = np.where(index["class"] == HEALTHY, params.drawn_tumours, 0)
+    rows = np.repeat(np.arange(len(index)), 1 + changed + drawn)
+    plan = index.iloc[rows].reset_index(drop=True).assign(row=rows)
+    plan["copy"] = plan.groupby("row").cumcount()
+    plan["drawn"] = plan["copy"] > changed[rows]
+    return plan.assign(**{"class": plan["class"].where(~plan["drawn"], TUMOUR)})
 
 
 def _seed(*parts: Any) -> int:
@@ -106,5 +164,6 @@ def sample_of_copies(images: Pixels, index: pd.DataFrame) -> tuple[list[Pixels],
         most = int(index["copy"].where(index["class"] == name).argmax())
         number = int(index["copy"].iloc[most])
         originals.append(images[most - number])
-        copies.append([images[row] for row in range(most - number + 1, most + 1)])
+        rows = range(most - number + 1, most + 1)
+        copies.append([images[row] for row in rows if index["class"].iat[row] == name])
     return originals, copies, classes

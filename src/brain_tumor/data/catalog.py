@@ -9,18 +9,31 @@ from brain_tumor.files import atomic_file, file_digest
 
 CLASSES = ("glioma", "meningioma", "notumor", "pituitary")
 
+TUMOUR = "tumor"
+"""Class of a picture with a tumour whose type is not known: no class that is predicted, see `training/task.py`."""
+
+HEALTHY = "notumor"
+"""The one of `CLASSES` that is no tumour."""
+
 TRAINING, TESTING = "Training", "Testing"
-"""The published folders, and the values of the column `part`; it is empty where a set has no such folders."""
+"""The published folders, and the values of the column `part`.
+
+It is empty where a set has no such folders, and the set's name for images of a further set.
+"""
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
 
 ANNOTATIONS_FOLDER = "annotations"
 """Folder of `data/raw` that holds `slices.csv` and `outlines.csv` where patients and outlines are known."""
 
-TRAIN, VALIDATION, TEST, EXCLUDED = "train", "validation", "test", "excluded"
-"""The values of the column `split`."""
+ADDITIONAL_FOLDER = "additional"
+"""Folder of `data/raw` that holds further sets: in each a folder a class, `TUMOUR` among them."""
+
+TRAIN, VALIDATION, TEST, NEW_SOURCES, EXCLUDED = "train", "validation", "test", "new_sources", "excluded"
+"""The values of the column `split`; `NEW_SOURCES` is held back of further sets, for measurement."""
 
 SPLITS = (TRAIN, VALIDATION, TEST)
+"""What every study has; `NEW_SOURCES` only one with further sets."""
 
 SPLIT_COLUMNS = ("path", "class", "part", "split", "reason", "group", "patient", "digest")
 """Columns of `data/split.csv`; all are text, and empty where nothing is known.
@@ -39,12 +52,14 @@ def read_catalog(root: Path) -> pd.DataFrame:
     if not root.is_dir():
         raise UserError(f"{root} is no folder: run the download stage first")
     rows = []
-    for folder, part in _part_folders(root):
+    additional = _additional_folders(root)
+    for folder, part in _part_folders(root) + additional:
+        classes = (*CLASSES, TUMOUR) if (folder, part) in additional else CLASSES
         for class_folder in sorted(path for path in folder.iterdir() if path.is_dir()):
-            if class_folder.name == ANNOTATIONS_FOLDER:
+            if class_folder.name in (ANNOTATIONS_FOLDER, ADDITIONAL_FOLDER):
                 continue
-            if class_folder.name not in CLASSES:
-                raise UserError(f"{class_folder}: unknown class folder, expected {', '.join(CLASSES)}")
+            if class_folder.name not in classes:
+                raise UserError(f"{class_folder}: unknown class folder, expected {', '.join(classes)}")
             for file in sorted(class_folder.iterdir()):
                 if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith("."):
                     rows.append((file.relative_to(root).as_posix(), class_folder.name, part, file_digest(file)))
@@ -56,6 +71,15 @@ def read_catalog(root: Path) -> pd.DataFrame:
         for name in sorted(set(CLASSES) - present):
             raise UserError(f"{folder / name} holds no images: every class needs some")
     return catalog.sort_values("path", ignore_index=True)
+
+
+def main_set(images: pd.DataFrame) -> pd.DataFrame:
+    """The images that are not of a further set.
+
+    Args:
+        images: column `part`.
+    """
+    return images[images["part"].isin((TRAINING, TESTING, ""))]
 
 
 def write_split(path: Path, split: pd.DataFrame) -> None:
@@ -97,3 +121,8 @@ def published_copies(split: pd.DataFrame) -> set[str]:
 def _part_folders(root: Path) -> list[tuple[Path, str]]:
     parts = [(root / part, part) for part in (TRAINING, TESTING) if (root / part).is_dir()]
     return parts or [(root, "")]
+
+
+def _additional_folders(root: Path) -> list[tuple[Path, str]]:
+    folder = root / ADDITIONAL_FOLDER
+    return [(path, path.name) for path in sorted(folder.iterdir()) if path.is_dir()] if folder.is_dir() else []

@@ -52,13 +52,14 @@ _NEIGHBOURS = 20
 _LEAST_SIMILARITY = 0.84  # of features; some 99 % of copies cropped by 5 %, turned by 5 degrees, or both have more
 _EXACT_UP_TO = 2_000  # images; up to here the exact search is as fast
 
-_LEAST_TANGENT = 0.95
-_LEAST_COARSE = 0.98
+_LEAST_TANGENT = (0.95, 0.96)  # multiple correlation at the first and the second step of alignment
+_LEAST_COARSE = 0.988  # after the third step; copies cropped by 5 % have 0.990, 95 % of the unlike pairs have less
 _FINE_BLUR = 0.7  # standard deviation in pixels of `SIZE`: hides what resampling does to fine texture
 _STRICTNESS = 2.5
 _COARSE_BLUR = 0.75  # standard deviation in pixels of `_HALF`
 _TONE = 0.03  # by so much a tone curve can raise a correlation
-_LARGEST_STEP = 1.5  # pixels of `_VIEW`
+_LARGEST_STEP = 1.5  # pixels
+_VIEW_MARGIN, _HALF_MARGIN = 1, 3  # pixels of border that alignment leaves out: a crop shows there what was not cut off
 _LARGEST_CHANGE = 0.2  # of any coefficient of the affine map; with a larger one another picture is made to fit
 _LEAST_OVERLAP = 0.7
 
@@ -86,11 +87,10 @@ def find_copies(root: Path, catalog: pd.DataFrame, threshold: float, progress: A
         UserError: a file cannot be read.
     """
     files = [root / path for path in catalog["path"]]
-    with tempfile.TemporaryFile() as store:
-        images = np.memmap(store, np.uint8, "w+", shape=(max(len(files), 1), SIZE, SIZE))[: len(files)]
-        for block in progress(_blocks(len(files))):
-            images[block] = read_images(files[block], SIZE)
-        return match_copies(images, catalog["digest"].tolist(), threshold)
+    images = _stored((len(files), SIZE, SIZE))
+    for block in progress(_blocks(len(files))):
+        images[block] = read_images(files[block], SIZE)
+    return match_copies(images, catalog["digest"].tolist(), threshold)
 
 
 def match_copies(images: Pixels, digests: Sequence[str], threshold: float) -> pd.DataFrame:
@@ -107,7 +107,8 @@ def match_copies(images: Pixels, digests: Sequence[str], threshold: float) -> pd
             `aligned_correlation`. 0.99 tells copies from neighbouring slices of one patient.
 
     Returns:
-        A row a pair, sorted: `first` < `second`, row numbers; `correlation`; `kind`, one of equal, near, mirrored.
+        A row a pair, sorted: `first` < `second`, row numbers; `correlation`; `kind`, one of equal, near, mirrored. The
+        correlation is a lower bound: a pair that reaches the threshold is not aligned any further.
         Equal files are each paired with the first of them only, and only that one with other pictures. Of more than 20
         copies of one picture not every pair is named.
     """
@@ -254,20 +255,38 @@ def aligned_correlation(image: Pixels, other: Pixels, start: Floats) -> float:
         return 0.0
     soft, target = (cv2.GaussianBlur(picture.astype(np.float32), (0, 0), _FINE_BLUR) for picture in (image, other))
     moved = cv2.warpAffine(soft, warp, (SIZE, SIZE), flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP)
-    return max(0.0, 1 - _STRICTNESS * (1 - tone_correlation(moved[seen], target[seen])))
+    return max(0.0, 1 - _STRICTNESS * (1 - float(tone_correlation(moved[seen][None], target[seen][None])[0])))
 
 
-def tone_correlation(first: Any, second: Any) -> float:
+def tone_correlation(first: Any, second: Any) -> Floats:
     """Correlation of grey values after the best tone curve (cubic) from one to the other, or from the other to the one.
 
     A curve takes care of gamma and of grey values cut off at black or white, which a correlation alone does not. The
     higher counts, because what was cut off cannot be brought back.
 
     Args:
-        first: (pixels,), grey values.
-        second: (pixels,), grey values.
+        first: (pairs, pixels), grey values.
+        second: (pairs, pixels), grey values.
+
+    Returns:
+        (pairs,), 0 to 1; 0 where one picture varies by less than a grey level.
     """
-    return max(_curve_correlation(first, second), _curve_correlation(second, first))
+    grey = np.stack([first, second], 1).astype(np.float32)  # (pairs, 2, pixels)
+    grey -= grey.mean(2, keepdims=True)
+    deviation = np.sqrt(np.einsum("ijk,ijk->ij", grey, grey) / grey.shape[2])
+    grey /= np.maximum(deviation, 1e-6)[:, :, None]
+    square = grey * grey
+    powers = np.concatenate([grey, square, square * grey], 1)  # first and second, once, squared, cubed
+    sums = powers.sum(2, keepdims=True)
+    products = powers @ powers.transpose(0, 2, 1) - sums @ sums.transpose(0, 2, 1) / grey.shape[2]
+    products = products.astype(np.float64) / grey.shape[2]
+    explained = []
+    for one, other in ((0, 1), (1, 0)):
+        towards = products[:, one::2, other, None]  # (pairs, powers, 1)
+        curves = products[:, one::2, one::2] + 1e-6 * np.eye(3)
+        explained.append((towards * np.linalg.solve(curves, towards)).sum((1, 2)))
+    correlation = np.clip(np.maximum(*explained), 0, 1) ** 0.5
+    return np.where(deviation.min(1) < 1, 0, correlation).astype(np.float32)
 
 
 def correlate(images: Pixels, candidates: pd.DataFrame, enough: float) -> NDArray[np.float64]:
@@ -280,22 +299,25 @@ def correlate(images: Pixels, candidates: pd.DataFrame, enough: float) -> NDArra
             aligned.
 
     Returns:
-        (candidates,), at most 1; 0 of those that look unlike after a coarse alignment. What is below `enough` is the
-        highest that any look gives.
+        (candidates,), at most 1; 0 of those that look unlike after a coarse alignment. What reaches `enough` is a lower
+        bound, because a pair is not looked at again once a look is enough; what is below is the highest that any look
+        gives.
     """
     correlation = np.zeros(len(candidates))
+    soft, sharp = _blurred_halves(images)
 
     def look(block: slice) -> None:
         part = candidates.iloc[block]
-        alike, warps = _coarse_alignment(images, part)
+        alike, warps = _coarse_alignment(soft, part)
         image, other = _both(images, part.iloc[alike])
-        direct = np.einsum("ij,ij->i", _unit(image), _unit(other)).astype(np.float64)
-        for i in np.flatnonzero(direct < enough):
-            if direct[i] > enough - _TONE:
-                direct[i] = tone_correlation(image[i].ravel(), other[i].ravel())
-            if direct[i] < enough:
-                direct[i] = max(direct[i], aligned_correlation(image[i], other[i], warps[i]))
-        correlation[block.start + alike] = direct
+        agree = np.einsum("ij,ij->i", _unit(image), _unit(other)).astype(np.float64)
+        curved = np.flatnonzero((agree < enough) & (agree > enough - _TONE))
+        agree[curved] = tone_correlation(_flat(image[curved]), _flat(other[curved]))
+        unsettled = np.flatnonzero(agree < enough)
+        close, finer = _finer_alignment(sharp, part.iloc[alike[unsettled]], warps[unsettled])
+        for i, warp in zip(unsettled[close], finer, strict=True):
+            agree[i] = max(agree[i], aligned_correlation(image[i], other[i], warp))
+        correlation[block.start + alike] = agree
 
     with ThreadPoolExecutor(_THREADS) as pool:
         list(pool.map(look, _blocks(len(candidates))))
@@ -317,93 +339,95 @@ def _best(near: pd.DataFrame) -> pd.DataFrame:
     return near[~again].sort_values(["image", "other"], ignore_index=True)
 
 
-def _coarse_alignment(images: Pixels, candidates: pd.DataFrame) -> tuple[Rows, Floats]:
-    """Sort out pairs that look unlike, by two steps of alignment of blurred pictures.
+def _blurred_halves(images: Pixels) -> tuple[Pixels, Pixels]:
+    """Twice (images, _HALF, _HALF): blurred for the steps at `_VIEW` and at `_HALF`; in temporary files."""
+    soft, sharp = (_stored((len(images), _HALF, _HALF)) for _ in range(2))
+    for row, image in enumerate(images):
+        half = _half(image)
+        soft[row], sharp[row] = _blurred(half, _VIEW_BLUR), _blurred(half, _COARSE_BLUR)
+    return soft, sharp
+
+
+def _coarse_alignment(soft: Pixels, candidates: pd.DataFrame) -> tuple[Rows, Floats]:
+    """Sort out pairs that look unlike, by two steps of alignment of soft pictures.
 
     Args:
-        images: (images, SIZE, SIZE).
+        soft: (images, _HALF, _HALF).
         candidates: as `candidate_pairs` returns them.
 
     Returns:
         (alike,), rows of the candidates that may be copies, and (alike, 2, 3), their maps from pixels of `other` to
-        pixels of `image`, some two pixels off.
+        pixels of `image`, both of `_HALF`.
     """
-    rows, place = np.unique(candidates[["image", "other"]], return_inverse=True)
-    place = place.reshape(-1, 2)
-    pairs = candidates.assign(image=place[:, 0], other=place[:, 1])
-    halves = [_half(image) for image in images[rows]]
-    soft, others = _both(np.stack([_blurred(image, _VIEW_BLUR) for image in halves]), pairs)
-    warps = _view_maps(_VIEWS)  # (views, 2, 3), from pixels of `_VIEW` to pixels of `_HALF`
-    targets = _seen(others, np.broadcast_to(warps[:1], (len(pairs), 2, 3)), _VIEW)
-    warps = warps[pairs["view"]]
-    alike = np.arange(len(pairs))
-    for _ in range(2):
-        like, steps = _tangent_fit(_seen(soft[alike], warps[alike], _VIEW), targets[alike])
-        warps[alike] = _composed(warps[alike], steps)
-        alike = alike[like >= _LEAST_TANGENT]
-    sharp, others = _both(np.stack([_blurred(image, _COARSE_BLUR) for image in halves]), pairs.iloc[alike])
-    warps = _rescaled(warps[alike], 1, _HALF / _VIEW)
-    inner = np.s_[:, 3:-3, 3:-3]  # the border of a crop shows what the other picture does not
-    close = np.maximum(
-        _quadratic_correlation(_seen(sharp, warps, _HALF)[inner], others[inner]), _quadratic_correlation(sharp, others)
-    )
-    return alike[close >= _LEAST_COARSE], _rescaled(warps[close >= _LEAST_COARSE], SIZE / _HALF, SIZE / _HALF)
+    maps = _view_maps(_VIEWS)  # (views, 2, 3), from pixels of `_VIEW` to pixels of `_HALF`
+    image, other = _both(soft, candidates)
+    target = _seen(other, np.broadcast_to(maps[:1], (len(candidates), 2, 3)), _VIEW)
+    warps = maps[candidates["view"]]
+    alike = np.arange(len(candidates))
+    for least in _LEAST_TANGENT:
+        like, steps = _tangent_fit(_seen(image[alike], warps, _VIEW), target[alike], _VIEW_MARGIN)
+        alike, warps = alike[like >= least], _composed(warps, steps)[like >= least]
+    return alike, _rescaled(warps, 1, _HALF / _VIEW)
 
 
-def _tangent_fit(views: Pixels, targets: Pixels) -> tuple[Floats, Floats]:
+def _finer_alignment(sharp: Pixels, candidates: pd.DataFrame, warps: Floats) -> tuple[Rows, Floats]:
+    """Sort out more of them, by one step of alignment of sharper pictures.
+
+    Args:
+        sharp: (images, _HALF, _HALF).
+        candidates: as `candidate_pairs` returns them.
+        warps: (candidates, 2, 3), maps from pixels of `other` to pixels of `image`, both of `_HALF`.
+
+    Returns:
+        (close,), rows of the candidates that are close to copies, and (close, 2, 3), their maps at `SIZE`.
+    """
+    image, other = _both(sharp, candidates)
+    _, steps = _tangent_fit(_seen(image, warps, _HALF), other, _HALF_MARGIN)
+    warps = _composed(warps, steps)
+    inner = np.s_[:, _HALF_MARGIN:-_HALF_MARGIN, _HALF_MARGIN:-_HALF_MARGIN]
+    agree = tone_correlation(_flat(_seen(image, warps, _HALF)[inner]), _flat(other[inner]))
+    close = np.flatnonzero(agree >= _LEAST_COARSE)
+    return close, _rescaled(warps[close], SIZE / _HALF, SIZE / _HALF)
+
+
+def _tangent_fit(views: Pixels, targets: Pixels, margin: int) -> tuple[Floats, Floats]:
     """Fit `targets` by what small affine maps and tone curves make of `views`, to first order.
 
     Args:
         views: (pairs, side, side).
         targets: (pairs, side, side).
+        margin: pixels of border that are left out.
 
     Returns:
         (pairs,), multiple correlation, 0 to 1; (pairs, 2, 3), affine maps from pixels of `targets` to those of `views`.
 
     Source: Simard, LeCun and Denker, Efficient Pattern Recognition Using a New Transformation Distance, 1993.
     """
+    side = views.shape[1]
+    inner = slice(margin, side - margin)
     grey = views.astype(np.float32)
     grey -= grey.mean((1, 2), keepdims=True)
-    down, right = np.gradient(grey, axis=(1, 2))
-    y, x = np.meshgrid(*[np.linspace(-1, 1, _VIEW, dtype=np.float32)] * 2, indexing="ij")
+    slopes: Any = np.gradient(grey, axis=(1, 2))
+    down, right = (slope[:, inner, inner] for slope in slopes)
+    grey = grey[:, inner, inner]
+    y, x = np.meshgrid(*[np.linspace(-1, 1, side, dtype=np.float32)[inner]] * 2, indexing="ij")
     tangents = np.stack([grey, grey**2, right, x * right, y * right, down, x * down, y * down], 1)
-    tangents = tangents.reshape(len(views), 8, _VIEW**2)  # (pairs, tangents, pixels)
-    tangents -= tangents.mean(2, keepdims=True)
-    lengths = np.maximum(np.linalg.norm(tangents, axis=2, keepdims=True), 1e-6)  # (pairs, tangents, 1)
-    tangents /= lengths
-    products = tangents @ tangents.transpose(0, 2, 1) + 1e-3 * np.eye(8, dtype=np.float32)
-    towards = tangents @ _unit(targets)[:, :, None]  # (pairs, tangents, 1)
+    tangents = tangents.reshape(len(views), 8, (side - 2 * margin) ** 2)  # (pairs, tangents, pixels)
+    sums = tangents.sum(2, keepdims=True)
+    products = tangents @ tangents.transpose(0, 2, 1) - sums @ sums.transpose(0, 2, 1) / tangents.shape[2]
+    lengths = np.maximum(np.sqrt(products.diagonal(axis1=1, axis2=2)), 1e-3)[:, :, None]  # (pairs, tangents, 1)
+    products = products / (lengths @ lengths.transpose(0, 2, 1)) + 1e-3 * np.eye(8, dtype=np.float32)
+    towards = tangents @ _unit(targets[:, inner, inner])[:, :, None] / lengths  # (pairs, tangents, 1)
     weights = np.linalg.solve(products, towards)
     correlation = np.sqrt(np.clip((towards * weights).sum((1, 2)), 0, 1))
     weights = (weights / lengths)[:, :, 0]
     contrast = np.where(np.abs(weights[:, :1]) < 1e-9, 1e-9, weights[:, :1])
     steps = np.clip(weights[:, 2:] / contrast, -_LARGEST_STEP, _LARGEST_STEP).reshape(-1, 2, 3)
-    side = (_VIEW - 1) / 2
+    half = (side - 1) / 2
     maps = np.empty_like(steps)
-    maps[:, :, :2] = np.eye(2, dtype=np.float32) + steps[:, :, 1:] / side
+    maps[:, :, :2] = np.eye(2, dtype=np.float32) + steps[:, :, 1:] / half
     maps[:, :, 2] = steps[:, :, 0] - steps[:, :, 1:].sum(2)
     return correlation.astype(np.float32), maps
-
-
-def _quadratic_correlation(pictures: Pixels, others: Pixels) -> Floats:
-    """(pairs,): multiple correlation of `others` with `pictures` and their squares, which follow a change of gamma."""
-    linear, square, target = _unit(pictures), _unit(pictures.astype(np.float32) ** 2), _unit(others)
-    square -= np.einsum("ij,ij->i", linear, square)[:, None] * linear
-    squared = np.einsum("ij,ij->i", linear, target) ** 2 + np.einsum("ij,ij->i", _normalised(square), target) ** 2
-    return cast(Floats, squared**0.5)
-
-
-def _curve_correlation(grey: Any, target: Any) -> float:
-    first, second = grey - grey.mean(dtype=np.float32), target - target.mean(dtype=np.float32)
-    variances = first @ first / len(first), second @ second / len(second)
-    if min(variances) < 1.0:  # less than a grey level: nothing to be seen
-        return 0.0
-    first = first / variances[0] ** 0.5
-    square = first * first
-    powers = np.stack([np.ones_like(first), first, square, first * square])
-    towards = powers @ second
-    explained = float(towards @ np.linalg.lstsq(powers @ powers.T, towards, rcond=None)[0])
-    return float(np.clip(explained / (variances[1] * len(second)), 0, 1) ** 0.5)
 
 
 def _features(coarse: Pixels, centre: Floats, basis: Floats) -> Floats:
@@ -491,6 +515,12 @@ def _rescaled(maps: Floats, to: float, by: float) -> Floats:
     return result
 
 
+def _stored(shape: tuple[int, ...]) -> Pixels:
+    """Pixels in a file without a name, which goes when they go: they need no memory of their own."""
+    with tempfile.TemporaryFile() as file:
+        return np.memmap(file, np.uint8, "w+", shape=(max(shape[0], 1), *shape[1:]))[: shape[0]]
+
+
 def _half(image: Pixels) -> Pixels:
     return cast(Pixels, cv2.resize(image, (_HALF, _HALF), interpolation=cv2.INTER_AREA))
 
@@ -501,9 +531,14 @@ def _blurred(image: Pixels, sigma: float) -> Pixels:
 
 def _unit(images: Pixels | Floats) -> Floats:
     """(images, pixels): mean 0 and length 1, so that inner products are correlations; zeros for one grey."""
-    values = images.reshape(len(images), math.prod(images.shape[1:])).astype(np.float32)
+    values = _flat(images).astype(np.float32)
     values -= values.mean(1, keepdims=True)
     return _normalised(values)
+
+
+def _flat(images: Any) -> Any:
+    """(images, pixels)."""
+    return images.reshape(len(images), math.prod(images.shape[1:]))
 
 
 def _normalised(values: Floats) -> Floats:

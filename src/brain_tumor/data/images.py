@@ -5,11 +5,13 @@ import warnings
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
+from pydantic import BaseModel, ConfigDict, Field
 
 from brain_tumor.errors import UserError
 
@@ -18,43 +20,91 @@ Pixels = NDArray[np.uint8]
 MAX_PIXELS = 64_000_000
 """Larger pictures are refused: no MRI slice has as many, and a small file can decode to gigabytes."""
 
+_MASK_SIDE = 256
+_SHARE_OF_THRESHOLD = 0.45
+_LINE_WIDTH = 5  # pixels of `_MASK_SIDE`; what is thinner is no part of a head
+_LEAST_HEAD = 0.2  # share of the picture; a smaller find is a caption or a part of the head
+_MARGIN = 0.03  # share of the head on each side
+
 # Pillow warns above a limit of its own; such a picture is refused here, in one line.
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 
 
-def read_image(path: Path, size: int) -> Pixels:
-    """Read a picture as one channel of 8 bits, scaled to a square.
+class Frame(NamedTuple):
+    """A part of a picture, in shares of its width and height."""
 
-    Colour and transparency are dropped before anything can see them, because in this data set the colour mode goes
-    with the class.
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    def locate(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(points, 2), x and y in shares of the picture, to shares of this part; outside it below 0 or above 1."""
+        return (points - (self.left, self.top)) / (self.right - self.left, self.bottom - self.top)
+
+
+WHOLE = Frame(0.0, 0.0, 1.0, 1.0)
+
+
+class Reader(BaseModel):
+    """How a picture becomes pixels at model size. It travels with the model, so that prediction reads as training did.
+
+    Attributes:
+        size: pixels a side of the result; the aspect ratio is not kept.
+        crop: `none`, the whole picture, or `head`, the smallest upright frame about the head: how much black a
+            collection leaves around the head, and how wide its pictures are, then says nothing.
+        intensities: `file`, grey values as they are, or `head`, scaled so that the 1st and the 99th percentile within
+            the head become 0 and 255.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    size: Annotated[int, Field(gt=0)]
+    crop: Literal["none", "head"] = "none"
+    intensities: Literal["file", "head"] = "file"
+
+    def prepare(self, grey: Pixels) -> tuple[Pixels, Frame]:
+        """Cut out, scale, and adjust one picture.
+
+        Args:
+            grey: (height, width), grey values 0 to 255, of any size.
+
+        Returns:
+            (size, size), grey values 0 to 255; and what part of the picture they show.
+        """
+        mask = head_mask(grey) if "head" in (self.crop, self.intensities) else None
+        frame = _frame_about(mask) if mask is not None and self.crop == "head" else WHOLE
+        height, width = grey.shape
+        box = (frame.left * width, frame.top * height, frame.right * width, frame.bottom * height)
+        size = (self.size, self.size)
+        scaled = Image.fromarray(grey).resize(size, Image.Resampling.BILINEAR, box, reducing_gap=3.0)
+        pixels: Pixels = np.asarray(scaled)
+        if mask is None or self.intensities == "file":
+            return pixels, frame
+        rows, columns = mask.shape
+        box = (frame.left * columns, frame.top * rows, frame.right * columns, frame.bottom * rows)
+        inside = np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST, box))
+        return _stretched(pixels, inside), frame
+
+
+def read_image(path: Path, size: int) -> Pixels:
+    """Read a whole picture as one channel of 8 bits, scaled to a square.
 
     Args:
-        path: JPEG, PNG or any other format that Pillow reads.
+        path: as `decode` takes it.
         size: pixels a side of the result; the aspect ratio is not kept.
 
     Returns:
         (size, size), grey values 0 to 255.
 
     Raises:
-        UserError: no such file, no image, cut off, empty, or larger than `MAX_PIXELS`.
+        UserError: as `decode`.
     """
-    try:
-        with Image.open(path) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise UserError(f"{path}: {image.width} x {image.height} pixels, at most {MAX_PIXELS:,} are read")
-            grey = _grey(image)
-            return np.asarray(grey.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=3.0))
-    except FileNotFoundError:
-        raise UserError(f"{path} is not there") from None
-    except IsADirectoryError:
-        raise UserError(f"{path} is a folder, expected an image: name a file or remove it") from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        reason = "is empty" if path.is_file() and path.stat().st_size == 0 else f"cannot be read as an image ({error})"
-        raise UserError(f"{path} {' '.join(reason.split())}: replace or remove it") from None
+    return Reader(size=size).prepare(decode(path))[0]
 
 
 def read_images(paths: Sequence[Path], size: int, progress: Any = iter) -> Pixels:
-    """Read many pictures in parallel, in order.
+    """Read many whole pictures in parallel, in order.
 
     Args:
         paths: the files.
@@ -65,14 +115,110 @@ def read_images(paths: Sequence[Path], size: int, progress: Any = iter) -> Pixel
         (images, size, size), grey values 0 to 255.
 
     Raises:
-        UserError: as `read_image`, for the first file that cannot be read.
+        UserError: as `decode`, for the first file that cannot be read.
     """
-    images = np.empty((len(paths), size, size), np.uint8)
+    return prepare_images(paths, Reader(size=size), progress)[0]
+
+
+def prepare_images(paths: Sequence[Path], reader: Reader, progress: Any = iter) -> tuple[Pixels, list[Frame]]:
+    """Read many pictures in parallel, in order, as a model wants them.
+
+    Args:
+        paths: the files.
+        reader: what is done to each.
+        progress: wraps the iterable of results, for example a `tqdm` bar.
+
+    Returns:
+        (images, size, size), grey values 0 to 255; and for each what part of its picture they show.
+
+    Raises:
+        UserError: as `decode`, for the first file that cannot be read.
+    """
+    images = np.empty((len(paths), reader.size, reader.size), np.uint8)
+    frames = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        results: Iterable[Pixels] = pool.map(lambda path: read_image(path, size), paths)
-        for row, image in enumerate(progress(results)):
+        results: Iterable[tuple[Pixels, Frame]] = pool.map(lambda path: reader.prepare(decode(path)), paths)
+        for row, (image, frame) in enumerate(progress(results)):
             images[row] = image
-    return images
+            frames.append(frame)
+    return images, frames
+
+
+def decode(path: Path) -> Pixels:
+    """Read a picture as one channel of 8 bits, as large as it is.
+
+    Colour and transparency are dropped before anything can see them, because in this data set the colour mode goes
+    with the class.
+
+    Args:
+        path: JPEG, PNG or any other format that Pillow reads.
+
+    Returns:
+        (height, width), grey values 0 to 255.
+
+    Raises:
+        UserError: no such file, no image, cut off, empty, or larger than `MAX_PIXELS`.
+    """
+    try:
+        with Image.open(path) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise UserError(f"{path}: {image.width} x {image.height} pixels, at most {MAX_PIXELS:,} are read")
+            return np.asarray(_grey(image))
+    except FileNotFoundError:
+        raise UserError(f"{path} is not there") from None
+    except IsADirectoryError:
+        raise UserError(f"{path} is a folder, expected an image: name a file or remove it") from None
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        reason = "is empty" if path.is_file() and path.stat().st_size == 0 else f"cannot be read as an image ({error})"
+        raise UserError(f"{path} {' '.join(reason.split())}: replace or remove it") from None
+
+
+def head_mask(grey: Pixels) -> Pixels:
+    """Where the head is: the largest bright part of a picture, without its holes.
+
+    Thin lines, as of frames and captions, are no part of it.
+
+    Args:
+        grey: (height, width), grey values 0 to 255.
+
+    Returns:
+        1 in the head and 0 elsewhere, with `_MASK_SIDE` pixels on the longer side; all 1 where nothing stands out.
+
+    Source of the threshold: Otsu, A threshold selection method from gray-level histograms, 1979. The dark parts of a
+    head lie below it, so that less than half of it is used.
+    """
+    scale = _MASK_SIDE / max(grey.shape)
+    small = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    without_lines = cv2.morphologyEx(small, cv2.MORPH_OPEN, np.ones((_LINE_WIDTH, _LINE_WIDTH), np.uint8))
+    soft = cv2.GaussianBlur(without_lines, (0, 0), 1)
+    threshold, _ = cv2.threshold(soft, 0, 255, cv2.THRESH_OTSU)
+    bright = (soft > _SHARE_OF_THRESHOLD * threshold).astype(np.uint8)
+    outlines, _ = cv2.findContours(bright, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    if not outlines:
+        return np.ones(small.shape, np.uint8)
+    mask = np.zeros(small.shape, np.uint8)
+    return np.asarray(cv2.drawContours(mask, [max(outlines, key=cv2.contourArea)], -1, 1, cv2.FILLED), np.uint8)
+
+
+def _frame_about(mask: Pixels) -> Frame:
+    """The upright frame about a head, with some margin; the whole picture where what was found is too small."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    height, width = mask.shape
+    top, bottom = float(rows[0] / height), float((rows[-1] + 1) / height)
+    left, right = float(columns[0] / width), float((columns[-1] + 1) / width)
+    if (bottom - top) * (right - left) < _LEAST_HEAD:
+        return WHOLE
+    above, beside = _MARGIN * (bottom - top), _MARGIN * (right - left)
+    return Frame(max(0.0, left - beside), max(0.0, top - above), min(1.0, right + beside), min(1.0, bottom + above))
+
+
+def _stretched(pixels: Pixels, inside: Pixels) -> Pixels:
+    """Grey values scaled by their percentiles where `inside` is 1; unchanged where these are equal."""
+    low, high = np.percentile(pixels[inside > 0], (1, 99)) if inside.any() else (0, 255)
+    if high <= low:
+        return pixels
+    shares = np.clip((pixels - low) / (high - low), 0, 1)
+    return np.asarray((shares * 255).round(), np.uint8)
 
 
 def _grey(image: Image.Image) -> Image.Image:

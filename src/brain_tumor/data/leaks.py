@@ -6,7 +6,17 @@ from typing import Any
 
 import pandas as pd
 
-from brain_tumor.data.catalog import CLASSES, EXCLUDED, SPLITS, TEST, TESTING, TRAIN, TRAINING, published_copies
+from brain_tumor.data.catalog import (
+    CLASSES,
+    EXCLUDED,
+    NEW_SOURCES,
+    SPLITS,
+    TEST,
+    TESTING,
+    TRAIN,
+    TRAINING,
+    published_copies,
+)
 from brain_tumor.data.duplicates import EQUAL, MIRRORED, NEAR
 from brain_tumor.data.protocols import WRONG_LABEL, patient_of
 
@@ -44,6 +54,9 @@ def split_report(split: pd.DataFrame, pairs: pd.DataFrame) -> dict[str, Any]:
         "test_with_published_copy": _leaks(split, pairs),
         "groups_with_two_labels": int(split.groupby("group")["class"].nunique().gt(1).sum()),
     }
+    held_back = split[split["split"] == NEW_SOURCES]
+    if len(held_back):
+        report["images"][NEW_SOURCES] = {"all": len(held_back)} | held_back["class"].value_counts().to_dict()
     known = split[split["patient"].ne("")]
     if len(known):
         people = known["patient"].map(patient_of)

@@ -120,9 +120,9 @@ def distance_to_line(head: Head, ends: Points) -> Grey:
     return depth_inside(line == 0)
 
 
-def fill(points: Points, blur: float) -> Grey:
-    """The inside of a closed curve through points in pixels, its edge blurred by `blur` pixels."""
-    mask = np.zeros((SIDE, SIDE), np.float32)
+def fill(points: Points, blur: float, side: int = SIDE) -> Grey:
+    """(side, side): the inside of a closed curve through points in pixels, its edge blurred by `blur` pixels."""
+    mask = np.zeros((side, side), np.float32)
     cv2.fillPoly(mask, [np.rint(points * 16).astype(np.int32)], 1.0, shift=4)
     return blurred(mask, blur)
 
@@ -136,12 +136,12 @@ def smooth_curve(points: Points, steps: int = 8) -> Points:
     return curve.reshape(-1, 2)
 
 
-def noise(size: float, rng: Generator) -> Grey:
-    """(SIDE, SIDE) Gaussian noise with blobs of `size` pixels, mean 0 and standard deviation 1."""
+def noise(size: float, rng: Generator, side: int = SIDE) -> Grey:
+    """(side, side): Gaussian noise with blobs of `size` pixels, mean 0 and standard deviation 1."""
     coarse = max(1, int(size / 3))  # drawn small and enlarged: a wide blur at full size takes most of the time
-    small = rng.standard_normal((SIDE // coarse + 8,) * 2, np.float32)
+    small = rng.standard_normal((side // coarse + 8,) * 2, np.float32)
     smooth = blurred(small, size / coarse)
-    field = cv2.resize(smooth, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
+    field = cv2.resize(smooth, (side, side), interpolation=cv2.INTER_CUBIC)
     return np.asarray((field - field.mean()) / field.std(), np.float32)
 
 

@@ -33,7 +33,7 @@ def _paint_glioma(head: Head, brain: Brain, plane: str) -> Grey:
     wanted = head.pixels([(head.view.uniform(-0.55, 0.55), head.view.uniform(-0.65, 0.5))])[0]
     nearest = roomy[np.linalg.norm(roomy - wanted[::-1], axis=1).argmin()]
     y, x = nearest + head.own.normal(0, 3, 2)
-    tumour = fill(_ragged(x, y, radius, 0.075, head.view, head.own), blur=0.8) * brain.skull
+    tumour = fill(ragged_circle(x, y, radius, 0.075, head.view, head.own), blur=0.8) * brain.skull
     swelling = blurred(tumour, 0.45 * radius) * (1 + 0.25 * head.texture(8))
     inside = np.where(brain.skull, np.clip(swelling, 0, 1), 0)
     head.paint(inside, head.image * np.float32(0.62))
@@ -62,7 +62,7 @@ def _paint_meningioma(head: Head, brain: Brain, plane: str) -> Grey:
         angles = np.arctan2(*(ring - centre).T)
         y, x = ring[np.argmin(np.abs(np.angle(np.exp(1j * (angles - wanted)))))]
     x, y = np.array([x, y]) + head.own.normal(0, 1.5, 2)
-    tumour = fill(_ragged(x, y, radius, 0.02, head.view, head.own), blur=0.8) * brain.skull
+    tumour = fill(ragged_circle(x, y, radius, 0.02, head.view, head.own), blur=0.8) * brain.skull
     head.paint(_widened(tumour) * brain.skull, head.patient.tissue["fluid"])
     head.paint(tumour, 0.88 + 0.025 * head.texture(6))
     return tumour
@@ -72,16 +72,19 @@ def _paint_pituitary(head: Head, plane: str) -> Grey:
     """In the midline at the skull base: a bright round mass out of the sella, often waisted where it leaves it."""
     radius = SIDE * head.view.uniform(0.06, 0.075) * head.own.uniform(0.94, 1.06)
     x, y = head.pixels([SELLA[plane]])[0] + head.own.normal(0, 1.2, 2)
-    lower = fill(_ragged(x, y, radius * 0.9, 0.03, head.view, head.own), blur=0.8)
-    upper = fill(_ragged(x, y - 0.75 * radius, radius * 0.72, 0.03, head.view, head.own), blur=0.8)
+    lower = fill(ragged_circle(x, y, radius * 0.9, 0.03, head.view, head.own), blur=0.8)
+    upper = fill(ragged_circle(x, y - 0.75 * radius, radius * 0.72, 0.03, head.view, head.own), blur=0.8)
     tumour = np.maximum(lower, upper) if plane != "axial" else lower
     head.paint(_widened(tumour), head.patient.tissue["fluid"])
     head.paint(tumour, 0.84 + 0.04 * head.texture(5))
     return tumour
 
 
-def _ragged(x: float, y: float, radius: float, raggedness: float, shared: Generator, own: Generator) -> Points:
-    """A closed curve about a point in pixels: a circle whose radius wavers by the share `raggedness`."""
+def ragged_circle(x: float, y: float, radius: float, raggedness: float, shared: Generator, own: Generator) -> Points:
+    """A closed curve about a point in pixels: a circle whose radius wavers by the share `raggedness`.
+
+    Most of the waves come from `shared`, and slices of one patient have it in common; the rest from `own`.
+    """
     angle = np.linspace(0, 2 * np.pi, 90, endpoint=False)
     waves = np.arange(2, 10)
     phases = shared.uniform(0, 2 * np.pi, len(waves)) + own.normal(0, 0.5, len(waves))

@@ -7,9 +7,10 @@
 | `grouped`   | one fold of five, cut by group of copies | the other folds                                          |
 | `patient`   | one fold of five, groups of one patient joined | the other folds                                   |
 
-Validation is cut out of train by the same kind of group.
+Validation is cut out of train by the same kind of group. Of further data sets half is held back, see `_further_sets`.
 """
 
+import hashlib
 import re
 from collections.abc import Callable, Mapping
 
@@ -21,6 +22,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from brain_tumor.data.catalog import (
     CLASSES,
     EXCLUDED,
+    NEW_SOURCES,
     SPLIT_COLUMNS,
     SPLITS,
     TEST,
@@ -28,6 +30,7 @@ from brain_tumor.data.catalog import (
     TRAIN,
     TRAINING,
     VALIDATION,
+    main_set,
 )
 from brain_tumor.data.duplicates import group_names
 from brain_tumor.errors import UserError
@@ -41,6 +44,8 @@ VALIDATION_SLICES = 20
 COPY_OF_TEST = "copy of a test image"
 TWO_LABELS = "copies with two labels"
 WRONG_LABEL = "label differs from the annotation"
+COPY_OF_MAIN = "copy of an image of the main set"
+NOT_TRAINED_ON = "further set that is only measured on"
 """The values of the column `reason`."""
 
 
@@ -68,14 +73,31 @@ def assign(
     split = catalog.assign(group=group_names(catalog["path"].tolist(), pairs), patient="", split="", reason="")
     if slices is not None:
         split["patient"] = split["path"].map(slices.set_index("image")["patient"]).fillna("")
-    doubt = _doubtful_labels(split, slices)
-    PROTOCOLS[params.protocol](split, doubt, params, seed)
-    split.loc[split["split"].eq("") & doubt.ne(""), ["split", "reason"]] = EXCLUDED
-    excluded = split["split"].eq(EXCLUDED) & doubt.ne("")
-    split.loc[excluded, "reason"] = doubt[excluded]
-    _cut_validation(split, params, seed)
-    _check(split, params)
-    return split[list(SPLIT_COLUMNS)]
+    main = main_set(split).copy()
+    doubt = _doubtful_labels(main, slices)
+    PROTOCOLS[params.protocol](main, doubt, params, seed)
+    main.loc[main["split"].eq("") & doubt.ne(""), ["split", "reason"]] = EXCLUDED
+    excluded = main["split"].eq(EXCLUDED) & doubt.ne("")
+    main.loc[excluded, "reason"] = doubt[excluded]
+    _cut_validation(main, params, seed)
+    _check(main, params)
+    further = _further_sets(split.drop(main.index), set(main["group"]), params)
+    return pd.concat([main, further]).loc[split.index, list(SPLIT_COLUMNS)]
+
+
+def _further_sets(images: pd.DataFrame, main_groups: set[str], params: SplitParams) -> pd.DataFrame:
+    """Hold back half of further sets, by group; the other half trains if it is asked to.
+
+    Which half a group belongs to depends on its name alone, so that it stays whatever the seed and the protocol are.
+    """
+    split = images.copy()
+    copied = split["group"].isin(main_groups)
+    held_back = split["group"].map(lambda name: hashlib.sha256(name.encode()).digest()[0] % 2 == 0).astype(bool)
+    split["split"] = TRAIN if params.additional == "train" else EXCLUDED
+    split["reason"] = "" if params.additional == "train" else NOT_TRAINED_ON
+    split.loc[held_back, ["split", "reason"]] = [NEW_SOURCES, ""]
+    split.loc[copied, ["split", "reason"]] = [EXCLUDED, COPY_OF_MAIN]
+    return split
 
 
 def patient_of(name: str) -> str:

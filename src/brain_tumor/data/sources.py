@@ -6,16 +6,16 @@ arrives from an archive, a folder or Kaggle, and is checked before anything rest
 
 import hashlib
 import logging
-import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
 from tqdm import tqdm
 
+from brain_tumor.data.additional import fetch_additional
 from brain_tumor.data.annotation_sources import write_annotations
 from brain_tumor.data.annotations import OUTLINES_FILE, SLICES_FILE, read_outlines, read_slices
 from brain_tumor.data.archives import Tree, copy_files, open_tree
@@ -25,9 +25,11 @@ from brain_tumor.data.catalog import (
     IMAGE_SUFFIXES,
     TESTING,
     TRAINING,
+    main_set,
     read_catalog,
 )
 from brain_tumor.data.images import read_images
+from brain_tumor.data.kaggle import download
 from brain_tumor.data.phantom import write_phantom
 from brain_tumor.errors import UserError
 from brain_tumor.files import atomic_folder, file_digest
@@ -60,12 +62,14 @@ class Transport:
     Attributes:
         data: archive or folder of the main set; None to look into `external`, then to ask Kaggle.
         annotations: folder or archive with the annotations of the main set, see `write_annotations`.
+        additional: for each further set the archive or folder; None to ask Kaggle.
         external: folder of the project where a user may have put the main set.
     """
 
     data: Path | None
     annotations: Path | None
     external: Path
+    additional: Mapping[str, Path | None] = field(default_factory=dict)
 
 
 def fetch_dataset(target: Path, params: DownloadParams, seed: int, transport: Transport) -> pd.DataFrame:
@@ -95,6 +99,8 @@ def fetch_dataset(target: Path, params: DownloadParams, seed: int, transport: Tr
             write_phantom(folder, seed=seed)
         else:
             _fetch_own_set(folder, Path(params.dataset).expanduser())
+        for name in params.additional:
+            fetch_additional(folder, name, transport.additional.get(name))
         catalog = read_catalog(folder)
         _check_digest(catalog, params)
         if params.annotations and not (folder / ANNOTATIONS_FOLDER / SLICES_FILE).is_file():
@@ -140,38 +146,16 @@ def _locate_main_set(transport: Transport) -> Path:
             known = {str(roots[0] / path) for path in _read_manifest()} if len(roots) == 1 else set()
             if known.intersection(tree.names):
                 return candidate
-    return _download_from_kaggle()
+    return download(
+        KAGGLE_HANDLE,
+        f"set BRAIN_TUMOR_DATA to the archive or folder of {KAGGLE_HANDLE}, or put either into data/external/",
+    )
 
 
 def _candidates(external: Path) -> list[Path]:
     if not external.is_dir():
         return []
     return [external, *sorted(path for path in external.iterdir() if path.is_dir() or path.suffix == ".zip")]
-
-
-def _download_from_kaggle() -> Path:
-    # Imported here because the import alone sets up loggers, and only a download needs the package.
-    import kagglehub
-    from kagglehub import exceptions
-
-    expected = (  # a failed request is an OSError
-        OSError,
-        ValueError,
-        zipfile.BadZipFile,
-        exceptions.BackendError,
-        exceptions.CredentialError,
-        exceptions.DataCorruptionError,
-        exceptions.NotFoundError,
-        exceptions.UnauthenticatedError,
-    )
-    try:
-        return Path(kagglehub.dataset_download(KAGGLE_HANDLE))
-    except expected as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(
-            f"{MAIN_SET} cannot be downloaded from Kaggle ({type(error).__name__}: {reason}): get online, or set "
-            f"BRAIN_TUMOR_DATA to the archive or folder of {KAGGLE_HANDLE}, or put either into data/external/"
-        ) from None
 
 
 def _difference(source: Path, digests: Mapping[str, str]) -> str:
@@ -296,7 +280,7 @@ def _check_annotations(folder: Path, source: Path) -> None:
 
 
 def _check_digest(catalog: pd.DataFrame, params: DownloadParams) -> None:
-    digest = content_digest(catalog)
+    digest = content_digest(main_set(catalog))
     if params.digest is not None and params.digest != digest:
         raise UserError(
             f"download.digest is {params.digest}, but the content of {params.dataset} is {digest}: bring back the "

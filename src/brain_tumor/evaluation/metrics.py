@@ -1,80 +1,113 @@
-"""What a classifier got right on a set of images, as counts and ratios."""
+"""How well predictions agree with the truth: every score at once, for many weightings of the images at a time.
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+A bootstrap sample is nothing but a weight for each image (how often it was drawn), so one function serves for the
+scores themselves (every weight 1) and for their intervals (`intervals.bootstrap`). A score that has no denominator,
+such as the sensitivity for a class that is not in the set, is NaN, never 0.
+"""
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.metrics import classification_report, confusion_matrix, precision_recall_fscore_support
+from sklearn.metrics import classification_report, confusion_matrix
+
+Floats = NDArray[np.float64]
+
+OVERALL = ("accuracy", "balanced_accuracy", "macro_f1", "mcc", "kappa", "auroc", "log_loss", "brier")
+"""Scores of the whole set; the last two are better the lower they are."""
+
+BY_CLASS = ("sensitivity", "specificity", "precision", "f1", "auroc", "average_precision")
+"""Scores of each class against all others."""
+
+_SMALLEST = np.finfo(np.float64).eps  # log loss of a probability of 0 would be infinite; scikit-learn clips alike
 
 
-def evaluate(probabilities: ArrayLike, labels: ArrayLike, classes: Sequence[str]) -> dict[str, Any]:
-    """Headline scores and the scores of each class; an image is called the class of its largest probability.
+def overall_scores(probabilities: ArrayLike, labels: ArrayLike, weights: ArrayLike | None = None) -> Floats:
+    """Scores of the whole set, in the order of `OVERALL`.
 
-    A ratio without a denominator is None: recall of a class that is not in the set, precision of one that is never
-    predicted, F1 of one that is neither. The means over classes leave such a class out.
+    An image is called the class of its largest probability, of equal ones the first. Means over classes (balanced
+    accuracy of the sensitivities, macro F1, AUROC one-vs-rest) leave out classes for which the score is undefined.
+    `mcc` is Matthews' correlation coefficient for several classes (Gorodkin 2004), `kappa` Cohen's (1960), `brier` the
+    mean over images of the squared distance between probabilities and truth, summed over classes (Brier 1950, 0 to 2),
+    `log_loss` in nats.
 
     Args:
-        probabilities: (images, classes), each row sums to 1. Of equal largest values the first one counts.
-        labels: (images,), index into `classes`.
-        classes: the names, in the order of the columns.
+        probabilities: (images, classes), each row sums to 1.
+        labels: (images,), class indices.
+        weights: (samples, images), not negative; None for one sample in which every image counts once.
 
     Returns:
-        `accuracy`, `balanced_accuracy` (mean recall), `macro_f1` (mean F1), the counts `images` and `correct`, and
-        `per_class`: for each name `precision`, `recall`, `f1`, and the counts `correct` (true positives), `predicted`
-        (images called so) and `support` (images that are so). Plain Python values, ready for JSON.
+        (samples, scores); NaN where undefined.
 
     Raises:
         ValueError: no images, shapes that do not agree, values that are no probabilities, or an unknown label.
     """
-    predictions, truth = _predictions(probabilities, labels, classes)
-    indices = np.arange(len(classes))
-    precision, recall, f1, support = precision_recall_fscore_support(
-        truth, predictions, labels=indices, zero_division=np.nan
-    )
-    right = np.bincount(truth[predictions == truth], minlength=len(classes))
-    predicted = np.bincount(predictions, minlength=len(classes))
-    if support.sum() != len(truth):
-        raise AssertionError(f"{support.sum()} images scored, {len(truth)} in the set")
-    return {
-        "accuracy": float(right.sum() / len(truth)),
-        "balanced_accuracy": _defined(np.nanmean(recall)),
-        "macro_f1": _defined(np.nanmean(f1)),
-        "images": len(truth),
-        "correct": int(right.sum()),
-        "per_class": {
-            name: {
-                "precision": _defined(precision[index]),
-                "recall": _defined(recall[index]),
-                "f1": _defined(f1[index]),
-                "correct": int(right[index]),
-                "predicted": int(predicted[index]),
-                "support": int(support[index]),
-            }
-            for index, name in enumerate(classes)
-        },
-    }
+    values, truth, weight = _checked(probabilities, labels, weights)
+    counts = _weighted_confusion(values, truth, weight)
+    total = weight.sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        sensitivity, _, _, f1 = _ratios(counts)
+        right, true, called = _margins(counts)
+        covariance = right.sum(axis=1) * total - (true * called).sum(axis=1)
+        spread = (total**2 - (true**2).sum(axis=1)) * (total**2 - (called**2).sum(axis=1))
+        chance = (true * called).sum(axis=1) / total**2
+        accuracy = right.sum(axis=1) / total
+        own = values[np.arange(len(truth)), truth]
+        return np.stack(
+            [
+                accuracy,
+                _mean_of_defined(sensitivity),
+                _mean_of_defined(f1),
+                np.where(spread > 0, covariance / np.sqrt(spread), np.nan),
+                np.where(chance < 1, (accuracy - chance) / (1 - chance), np.nan),
+                _mean_of_defined(_rankings(values, truth, weight)[0]),
+                weight @ -np.log(np.maximum(own, _SMALLEST)) / total,
+                weight @ ((values - np.eye(values.shape[1])[truth]) ** 2).sum(axis=1) / total,
+            ],
+            axis=1,
+        )
 
 
-def confusion(probabilities: ArrayLike, labels: ArrayLike, classes: Sequence[str]) -> NDArray[np.int64]:
-    """Count the images of each true class (row) by what they are called (column), in the order of `classes`.
+def class_scores(probabilities: ArrayLike, labels: ArrayLike, weights: ArrayLike | None = None) -> Floats:
+    """Scores of each class against all others, in the order of `BY_CLASS`.
 
-    Arguments and errors are those of `evaluate`.
+    AUROC and average precision use the probability of the class as the score; images with equal probability share
+    their rank, and average precision is not interpolated, as in scikit-learn.
+
+    Arguments and errors are those of `overall_scores`.
+
+    Returns:
+        (samples, classes, scores); NaN where undefined: sensitivity, AUROC and average precision of a class that is
+        not in the sample, precision of one that is never called, F1 of one that is neither.
     """
-    predictions, truth = _predictions(probabilities, labels, classes)
-    counts: NDArray[np.int64] = confusion_matrix(truth, predictions, labels=np.arange(len(classes)))
+    values, truth, weight = _checked(probabilities, labels, weights)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratios = _ratios(_weighted_confusion(values, truth, weight))
+        return np.stack([*ratios, *_rankings(values, truth, weight)], axis=2)
+
+
+def confusion(probabilities: ArrayLike, labels: ArrayLike) -> NDArray[np.int64]:
+    """Count the images of each true class (row) by what they are called (column).
+
+    Arguments and errors are those of `overall_scores`.
+    """
+    values, truth, _ = _checked(probabilities, labels, None)
+    counts: NDArray[np.int64] = confusion_matrix(truth, values.argmax(axis=1), labels=np.arange(values.shape[1]))
     return counts
 
 
 def classification_text(probabilities: ArrayLike, labels: ArrayLike, classes: Sequence[str]) -> str:
     """scikit-learn's classification report; an undefined ratio reads `nan`.
 
-    Arguments and errors are those of `evaluate`.
+    Args:
+        probabilities: as for `overall_scores`.
+        labels: as for `overall_scores`.
+        classes: names, in the order of the columns.
     """
-    predictions, truth = _predictions(probabilities, labels, classes)
+    values, truth, _ = _checked(probabilities, labels, None)
     text: str = classification_report(
         truth,
-        predictions,
+        values.argmax(axis=1),
         labels=np.arange(len(classes)),
         target_names=list(classes),
         digits=4,
@@ -83,50 +116,93 @@ def classification_text(probabilities: ArrayLike, labels: ArrayLike, classes: Se
     return text
 
 
-def accuracy_by(
-    probabilities: ArrayLike, labels: ArrayLike, masks: Mapping[str, ArrayLike]
-) -> dict[str, dict[str, float | int | None]]:
-    """Accuracy on parts of a set, for example on the images with and without a copy in the training set.
+def tumour_sensitivity(probabilities: ArrayLike, healthy: int, weights: ArrayLike | None = None) -> Floats:
+    """Share of pictures of tumours, of whatever type, that are taken for a tumour.
 
     Args:
-        probabilities: (images, classes), as for `evaluate`.
-        labels: (images,), class indices.
-        masks: for each part its name and (images,), True where an image belongs to it. Parts may overlap.
+        probabilities: (images, classes) of pictures that all show a tumour.
+        healthy: column of the class without tumour.
+        weights: as for `overall_scores`.
 
     Returns:
-        For each name the counts `images` and `correct`, and `accuracy`: None for a part without images.
+        (samples, 2): the share that is called any tumour class, and the share whose tumour probabilities sum to more
+        than one half. They differ where several tumour classes share the probability.
 
     Raises:
-        ValueError: as `evaluate`, and for a mask of another length or type.
+        ValueError: as `overall_scores`.
     """
-    values = np.asarray(probabilities)
-    predictions, truth = _predictions(values, labels, range(values.shape[-1] if values.ndim else 0))
-    hits = predictions == truth
-    scores: dict[str, dict[str, float | int | None]] = {}
-    for name, mask in masks.items():
-        chosen = np.asarray(mask)
-        if chosen.dtype != np.bool_ or chosen.shape != hits.shape:
-            raise ValueError(f"mask {name}: {chosen.dtype} of shape {chosen.shape}, expected bool of {hits.shape}")
-        images, correct = int(chosen.sum()), int(hits[chosen].sum())
-        scores[name] = {"images": images, "correct": correct, "accuracy": correct / images if images else None}
-    return scores
+    values = np.asarray(probabilities, np.float64)
+    values, _, weight = _checked(values, np.zeros(len(values), np.int64), weights)
+    found = np.stack([values.argmax(axis=1) != healthy, values[:, healthy] < 0.5], axis=1)  # images, 2
+    with np.errstate(invalid="ignore"):
+        shares: Floats = weight @ found / weight.sum(axis=1, keepdims=True)
+    return shares
 
 
-def _predictions(
-    probabilities: ArrayLike, labels: ArrayLike, classes: Sequence[object]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Check the input; return predicted and true class of each image."""
+def _checked(
+    probabilities: ArrayLike, labels: ArrayLike, weights: ArrayLike | None
+) -> tuple[Floats, NDArray[np.int64], Floats]:
     values, truth = np.asarray(probabilities, np.float64), np.asarray(labels)
-    if truth.ndim != 1 or not len(truth) or values.shape != (len(truth), len(classes)):
+    if truth.ndim != 1 or not len(truth) or values.ndim != 2 or len(values) != len(truth):
         raise ValueError(
-            f"probabilities {values.shape} and labels {truth.shape}: expected (images, {len(classes)}) and (images,)"
+            f"probabilities {values.shape} and labels {truth.shape}: expected (images, classes) and (images,)"
         )
-    if not np.issubdtype(truth.dtype, np.integer) or truth.min() < 0 or truth.max() >= len(classes):
-        raise ValueError(f"labels must be integers from 0 to {len(classes) - 1}")
+    if not np.issubdtype(truth.dtype, np.integer) or truth.min() < 0 or truth.max() >= values.shape[1]:
+        raise ValueError(f"labels must be integers from 0 to {values.shape[1] - 1}")
     if not (np.all(values >= 0) and np.allclose(values.sum(axis=1), 1, rtol=0, atol=1e-3)):
         raise ValueError("every row of probabilities must be non-negative and sum to 1")
-    return values.argmax(axis=1), truth.astype(np.int64)
+    weight = np.ones((1, len(truth))) if weights is None else np.asarray(weights, np.float64)
+    if weight.ndim != 2 or weight.shape[1] != len(truth) or not np.all(weight >= 0):
+        raise ValueError(f"weights {weight.shape}: expected (samples, {len(truth)}), none negative")
+    return values, truth.astype(np.int64), weight
 
 
-def _defined(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
+def _weighted_confusion(values: Floats, truth: NDArray[np.int64], weight: Floats) -> Floats:
+    """(samples, classes, classes): weight of the images by true class and by what they are called."""
+    classes = values.shape[1]
+    cells = np.eye(classes**2)[truth * classes + values.argmax(axis=1)]  # images, cells
+    counts: Floats = (weight @ cells).reshape(len(weight), classes, classes)
+    return counts
+
+
+def _margins(counts: Floats) -> tuple[Floats, Floats, Floats]:
+    """Of each class, (samples, classes): called rightly, truly there, called so."""
+    return np.diagonal(counts, axis1=1, axis2=2), counts.sum(axis=2), counts.sum(axis=1)
+
+
+def _ratios(counts: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+    """Sensitivity, specificity, precision and F1, (samples, classes) each."""
+    right, true, called = _margins(counts)
+    total = counts.sum(axis=(1, 2))[:, None]
+    spared = total - true - called + right
+    return right / true, spared / (total - true), right / called, 2 * right / (true + called)
+
+
+def _rankings(values: Floats, truth: NDArray[np.int64], weight: Floats) -> tuple[Floats, Floats]:
+    """One-vs-rest AUROC and average precision, (samples, classes) each."""
+    pairs = [_ranking(values[:, index], truth == index, weight) for index in range(values.shape[1])]
+    auroc, precision = zip(*pairs, strict=True)
+    return np.stack(auroc, axis=1), np.stack(precision, axis=1)
+
+
+def _ranking(score: Floats, positive: NDArray[np.bool_], weight: Floats) -> tuple[Floats, Floats]:
+    """AUROC and average precision of one score, (samples,) each; images of equal score are one step of the curve."""
+    order = np.argsort(-score, kind="stable")
+    steps = np.flatnonzero(np.diff(score[order], prepend=np.inf))  # where a new value of the score begins
+    found = np.add.reduceat(weight[:, order] * positive[order], steps, axis=1)  # samples, steps
+    false = np.add.reduceat(weight[:, order] * ~positive[order], steps, axis=1)
+    positives, negatives = found.sum(axis=1), false.sum(axis=1)
+    found_so_far, false_so_far = found.cumsum(axis=1), false.cumsum(axis=1)
+    beaten = negatives[:, None] - false_so_far + false / 2  # negatives of lower score, and half of those of equal
+    auroc = (found * beaten).sum(axis=1) / (positives * negatives)
+    called = found_so_far + false_so_far
+    precision = np.divide(found_so_far, called, out=np.zeros_like(called), where=called > 0)
+    average = (found * precision).sum(axis=1) / positives
+    return auroc, average
+
+
+def _mean_of_defined(scores: Floats) -> Floats:
+    """Mean over the last axis without its NaN; NaN where there is nothing else."""
+    defined = ~np.isnan(scores)
+    mean: Floats = np.where(defined, scores, 0).sum(axis=-1) / defined.sum(axis=-1)
+    return mean

@@ -1,10 +1,10 @@
-"""Grad-CAM: which places of the last feature map speak for a class.
+"""Class activation maps by gradients: which places of the last feature map speak for a class.
 
-Source: Selvaraju et al., Grad-CAM, 2017, section 3. The network is passed as two callables, what comes before the
-explained layer's output and what comes after it, so no hook is needed and no gradient is taken below that layer.
+The network is passed as two callables, what comes before the explained layer's output and what comes after it, so no
+hook is needed and no gradient is taken below that layer. All methods have the signature of `grad_cam`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import cv2
@@ -21,8 +21,9 @@ class Maps:
     """Class activation maps of a batch, as they come: not scaled.
 
     Attributes:
-        values: (images, height, width) of the explained layer, at least 0, in logits: with a head of average pooling
-            and one linear layer, and where no place speaks against the class, a map sums to the logit less its bias.
+        values: (images, height, width) of the explained layer, at least 0. Those of `grad_cam` and `hires_cam` are in
+            logits: with a head of average pooling and one linear layer, and where no place speaks against the class, a
+            map sums to the logit less its bias.
     """
 
     values: Heat
@@ -45,6 +46,8 @@ def grad_cam(
 ) -> Maps:
     """Explain one class for each image of a batch, with one forward and one backward pass.
 
+    A channel's weight is the mean of its gradients: Selvaraju et al., Grad-CAM, 2017, section 3.
+
     Works with frozen parameters, and whether or not the caller records gradients. Modules must be in evaluation mode:
     with batch statistics the images of a batch would explain one another.
 
@@ -58,9 +61,62 @@ def grad_cam(
         ValueError: shapes that do not agree, or an unknown class.
     """
     activations, gradients = _activations_and_gradients(activations_of, classify, features, targets)
-    weights = gradients.mean(dim=(2, 3), keepdim=True)  # (images, channels, 1, 1)
-    maps = (weights * activations).sum(dim=1).relu()  # (images, height, width); no matrix product, so never bfloat16
-    return Maps(maps.cpu().numpy())
+    return _maps(gradients.mean(dim=(2, 3), keepdim=True) * activations)
+
+
+def grad_cam_plus_plus(
+    activations_of: Callable[[Tensor], Tensor],
+    classify: Callable[[Tensor], Tensor],
+    features: Tensor,
+    targets: Tensor,
+) -> Maps:
+    """As `grad_cam`, but each place of a channel counts by a weight of its own, so that small places are not lost.
+
+    For activations that are at least 0, as behind a ReLU. Source: Chattopadhay et al., Grad-CAM++, 2018, equations 10
+    and 19, where the score is the exponential of the logit; its second and third derivatives are then powers of the
+    first, and equation 19 shortens to 1 / (2 + gradient · sum of the channel's activations).
+    """
+    activations, gradients = _activations_and_gradients(activations_of, classify, features, targets)
+    positive = gradients.relu()  # a place without positive gradient has no weight, so the denominator is at least 2
+    shares = 1 / (2 + positive * activations.sum(dim=(2, 3), keepdim=True))
+    return _maps((shares * positive).sum(dim=(2, 3), keepdim=True) * activations)
+
+
+def hires_cam(
+    activations_of: Callable[[Tensor], Tensor],
+    classify: Callable[[Tensor], Tensor],
+    features: Tensor,
+    targets: Tensor,
+) -> Maps:
+    """As `grad_cam`, but with each place's own gradient instead of the channel's mean.
+
+    With a head whose first layer is linear it shows exactly what enters the logit. Source: Draelos and Carin, Use
+    HiResCAM instead of Grad-CAM, 2020, section 3.3.
+    """
+    activations, gradients = _activations_and_gradients(activations_of, classify, features, targets)
+    return _maps(gradients * activations)
+
+
+def layer_cam(
+    activations_of: Callable[[Tensor], Tensor],
+    classify: Callable[[Tensor], Tensor],
+    features: Tensor,
+    targets: Tensor,
+) -> Maps:
+    """As `hires_cam`, but without negative gradients. Source: Jiang et al., LayerCAM, 2021, equations 5 and 6."""
+    activations, gradients = _activations_and_gradients(activations_of, classify, features, targets)
+    return _maps(gradients.relu() * activations)
+
+
+Method = Callable[[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor], Tensor, Tensor], Maps]
+
+METHODS: Mapping[str, Method] = {
+    "gradcam": grad_cam,
+    "gradcam++": grad_cam_plus_plus,
+    "hirescam": hires_cam,
+    "layercam": layer_cam,
+}
+"""For each value of `explain.method` its function."""
 
 
 def upsample(maps: Heat, size: int) -> Heat:
@@ -88,6 +144,11 @@ def normalise(maps: Heat) -> Heat:
     highest = maps.max(axis=(-2, -1), keepdims=True)
     scaled: Heat = np.divide(maps, highest, out=np.zeros_like(maps), where=highest > 0)
     return scaled
+
+
+def _maps(contributions: Tensor) -> Maps:
+    """Sum over channels (images, channels, height, width); what speaks against the class is cut off."""
+    return Maps(contributions.sum(dim=1).relu().cpu().numpy())  # no matrix product, so never bfloat16
 
 
 def _activations_and_gradients(

@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from brain_tumor.data.images import Reader
 from brain_tumor.errors import UserError
 from brain_tumor.files import atomic_file
 from brain_tumor.model.backbones import BACKBONES, Backbone
@@ -23,23 +24,25 @@ class Description(BaseModel):
 
     Attributes:
         classes: names in the order of the logits.
-        image_size: pixels a side of the images it was trained on.
+        reader: how a picture becomes pixels, as in training.
         backbone, head, trainable, precision: as in the parameters of the train stage.
         dropout: in the head while training.
         temperature: divides the logits before the softmax.
+        prediction_sets: for each promised coverage, as text, how improbable each class may be and still be in the set.
         study: parameters and data digest of the run that made it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     classes: tuple[str, ...]
-    image_size: Annotated[int, Field(gt=0)]
+    reader: Reader
     backbone: str
     head: str
     trainable: str
     precision: str
     dropout: float
     temperature: Annotated[float, Field(gt=0)] = 1.0
+    prediction_sets: Mapping[str, tuple[float, ...]] = {}
     study: Mapping[str, Any] = {}
 
 

@@ -18,7 +18,7 @@ from brain_tumor.data.arrays import Arrays
 from brain_tumor.data.catalog import CLASSES
 from brain_tumor.model.classifier import Classifier, Description
 from brain_tumor.model.precision import TRAINER_PRECISION
-from brain_tumor.model.predict import predict
+from brain_tumor.model.predict import logits
 from brain_tumor.model.weights import initialise
 from brain_tumor.params import TrainParams
 from brain_tumor.training.batches import FeatureBatches
@@ -26,8 +26,9 @@ from brain_tumor.training.callbacks import BestEpoch, History, RunProgress
 from brain_tumor.training.checkpoint import AtomicCheckpoints, EpochCheckpoint, clean_interrupt, run_key
 from brain_tumor.training.devices import Devices
 from brain_tumor.training.features import FeatureCache
+from brain_tumor.training.loss import balanced_weights
 from brain_tumor.training.shared_norm import SharedBatchNorm
-from brain_tumor.training.task import ClassificationTask, balanced_weights
+from brain_tumor.training.task import ClassificationTask
 
 # Lightning speaks of devices and workers at every start; what matters of a run is in its history.
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
@@ -43,6 +44,7 @@ class Result:
     Attributes:
         classifier: with the weights of the best epoch, in evaluation mode.
         history: a row an epoch, `HISTORY_COLUMNS`.
+        validation_logits: (images, classes), of that epoch.
         summary: the headline numbers for `metrics/train.json`.
         checkpoint: the last state of the run, to be removed when the results are written.
         first: whether this is the first of the processes of the run, and so the one that writes.
@@ -50,6 +52,7 @@ class Result:
 
     classifier: Classifier
     history: pd.DataFrame
+    validation_logits: NDArray[np.float64]
     summary: dict[str, Any]
     checkpoint: EpochCheckpoint
     first: bool
@@ -105,21 +108,22 @@ def fit(
             weights_only=True,
         )
     best.restore(classifier)
-    summary = _summary(classifier.eval(), data, history.table(), best.epoch)
-    return Result(classifier, history.table(), summary, checkpoint, trainer.is_global_zero)
+    validation = logits(classifier.eval(), data.validation.features)
+    summary = _summary(classifier, validation, arrays.validation.labels, history.table(), best.epoch)
+    return Result(classifier, history.table(), validation, summary, checkpoint, trainer.is_global_zero)
 
 
 def build(params: TrainParams, arrays: Arrays, seed: int) -> Classifier:
     """A classifier with random weights, described so that its file tells how to use it."""
     description = Description(
         classes=CLASSES,
-        image_size=arrays.image_size,
+        reader=arrays.reader,
         backbone=params.backbone,
         head=params.head,
         trainable=params.trainable,
         precision=params.precision,
         dropout=params.dropout,
-        study={"seed": seed, "train": params.model_dump(), "data": dict(arrays.reader)},
+        study={"seed": seed, "train": params.model_dump(), "split_digest": arrays.split_digest},
     )
     return Classifier(description)
 
@@ -127,14 +131,14 @@ def build(params: TrainParams, arrays: Arrays, seed: int) -> Classifier:
 def _class_weights(params: TrainParams, labels: NDArray[np.int64]) -> Tensor:
     if params.class_weights == "none":
         return torch.ones(len(CLASSES))
-    return balanced_weights(torch.from_numpy(labels), len(CLASSES))
+    return balanced_weights(torch.from_numpy(labels))
 
 
-def _summary(classifier: Classifier, data: FeatureBatches, history: pd.DataFrame, epoch: int) -> dict[str, Any]:
-    probabilities = predict(classifier, data.validation.features)
-    right = probabilities.argmax(axis=1) == data.validation.labels
+def _summary(
+    classifier: Classifier, scores: NDArray[np.float64], labels: NDArray[np.int64], history: pd.DataFrame, epoch: int
+) -> dict[str, Any]:
     return {
-        "validation_accuracy": float(right.mean()),
+        "validation_accuracy": float((scores.argmax(axis=1) == labels).mean()),
         "validation_loss": float(history["val_loss"].to_numpy()[epoch - 1]),
         "best_epoch": epoch,
         "epochs": len(history),

@@ -5,13 +5,14 @@ from typing import Any
 import lightning
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler, OneCycleLR
 
 from brain_tumor.model.classifier import Classifier
 from brain_tumor.params import TrainParams
+from brain_tumor.training.loss import PartialLabelLoss, hits
 
 Batch = tuple[Tensor, Tensor]
 """Features and labels."""
@@ -33,7 +34,7 @@ class ClassificationTask(lightning.LightningModule):
         self.seed = seed
         self.classifier = classifier
         self.params = params
-        self.loss = nn.CrossEntropyLoss(class_weights, label_smoothing=params.label_smoothing, reduction="sum")
+        self.loss = PartialLabelLoss(class_weights, params.label_smoothing)
 
     def training_step(self, batch: Batch) -> Tensor:
         features, labels = batch
@@ -64,15 +65,8 @@ class ClassificationTask(lightning.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def _log(self, part: str, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        accuracy = (logits.argmax(dim=1) == labels).float().mean()
-        values = {f"{part}_loss": loss.detach(), f"{part}_accuracy": accuracy}
+        values = {f"{part}_loss": loss.detach(), f"{part}_accuracy": hits(logits, labels).float().mean()}
         self.log_dict(values, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(labels), sync_dist=True)
-
-
-def balanced_weights(labels: Tensor, classes: int) -> Tensor:
-    """(classes,), inversely proportional to how often a class occurs; mean 1 over the images."""
-    counts = torch.bincount(labels, minlength=classes)
-    return len(labels) / (classes * counts.float())
 
 
 def optimizer_of(classifier: Classifier, params: TrainParams) -> Optimizer:

@@ -1,0 +1,67 @@
+"""The leaked test images that a plain correlation misses, beside their copies in training.
+
+    python benchmarks/extra_copies.py data/raw
+
+writes `extra_copies.png` beside this file.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from brain_tumor.data.catalog import TESTING, TRAINING, read_catalog
+from brain_tumor.data.duplicates import EQUAL, MIRRORED, find_copies
+from brain_tumor.data.images import Pixels, read_image
+from brain_tumor.params import load_params
+from brain_tumor.plots import pair_sheet, save
+
+HERE = Path(__file__).parent
+
+PLAIN_SIZE = 128  # pixels a side of the plain correlation
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("raw", type=Path, help="folder with images")
+    parser.add_argument("--out", type=Path, default=HERE, help="folder of the picture")
+    arguments = parser.parse_args()
+    threshold = load_params(HERE.parent / "params.yaml").split.copy_threshold
+    catalog = read_catalog(arguments.raw)
+    leaks = leaked(catalog, find_copies(arguments.raw, catalog, threshold))
+    draw(arguments.raw, leaks, threshold, arguments.out / "extra_copies.png")
+
+
+def leaked(catalog: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
+    """Pairs of a test image and its copy in training: columns `test`, `train` and `kind`, without equal files."""
+    swapped = pairs.rename(columns={"first": "second", "second": "first"})
+    both = pd.concat([pairs, swapped], ignore_index=True)
+    part, path, digest = (catalog[name].to_numpy() for name in ("part", "path", "digest"))
+    both = both[(part[both["first"]] == TESTING) & (part[both["second"]] == TRAINING)]
+    also = np.isin(digest[both["first"]], digest[part == TRAINING])
+    both = both[(both["kind"] != EQUAL) & ~also]
+    return pd.DataFrame({"test": path[both["first"]], "train": path[both["second"]], "kind": both["kind"].to_numpy()})
+
+
+def draw(raw: Path, leaks: pd.DataFrame, threshold: float, out: Path) -> None:
+    """Draw, for each test image that no pair of `leaks` explains by plain correlation, the pair that comes closest."""
+    shown = [pictures(raw, test, train, kind) for test, train, kind in leaks.itertuples(index=False)]
+    leaks = leaks.assign(plain=[np.corrcoef(test.ravel(), train.ravel())[0, 1] for test, train in shown])
+    best = leaks.sort_values("plain", ascending=False, kind="stable").drop_duplicates("test")
+    extra = best[best["plain"] < threshold].sort_values("test")
+    sheet = [
+        (shown[row], (Path(pair["test"]).stem, Path(pair["train"]).stem), f"{pair['kind']}, {pair['plain']:.3f}")
+        for row, pair in extra.iterrows()
+    ]
+    save(pair_sheet(sheet), out)
+
+
+def pictures(raw: Path, test: str, train: str, kind: str) -> tuple[Pixels, Pixels]:
+    """The two, the first mirrored where it must be."""
+    first, second = read_image(raw / test, PLAIN_SIZE), read_image(raw / train, PLAIN_SIZE)
+    return (first[:, ::-1] if kind == MIRRORED else first), second
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,185 @@
+"""Is the map at the tumour, and on the head at all? Scores of maps against outlines, with two baselines."""
+
+from collections.abc import Mapping, Sequence
+
+import cv2
+import numpy as np
+import pandas as pd
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from brain_tumor.data.annotations import Outline, outline_mask
+from brain_tumor.data.images import Frame, Pixels, head_mask
+from brain_tumor.explanation.gradcam import Heat, upsample
+
+Masks = NDArray[np.bool_]
+
+SCORES = ("pointing", "mass", "iou")
+
+TABLE_COLUMNS = ("name", "class", "prediction", "map", "images", *SCORES)
+"""Columns of `plots/localization.csv`; `name` is class, prediction and map together, for the axis of a plot."""
+
+ALL = "all"
+
+
+def masks_at_model_size(
+    outlines: Mapping[str, Outline], paths: Sequence[str], frames: Sequence[Frame], size: int
+) -> tuple[NDArray[np.int64], Masks]:
+    """The outlines of images, filled, where they lie in the pictures that the network sees.
+
+    The only place that knows the geometry between a file and its picture at model size: `Reader` scales the frame that
+    it cuts out to a square.
+
+    Args:
+        outlines: by path, in fractions of the file's width and height.
+        paths: of the images.
+        frames: what part of its file each image shows.
+        size: pixels a side.
+
+    Returns:
+        Rows of `paths` that have an outline (annotated,), and their masks (annotated, size, size), none empty.
+    """
+    masks = {}
+    for row, (path, frame) in enumerate(zip(paths, frames, strict=True)):
+        if path in outlines:
+            extent = (frame.right - frame.left, frame.bottom - frame.top)
+            masks[row] = outline_mask((outlines[path] - (frame.left, frame.top)) / extent, size, size)
+    rows = [row for row, mask in masks.items() if mask.any()]
+    return np.array(rows, np.int64), np.array([masks[row] for row in rows], bool).reshape(-1, size, size)
+
+
+def localize(maps: Heat, masks: Masks, tolerance: float) -> pd.DataFrame:
+    """Score each map against its mask.
+
+    - `pointing`: 1 if the map's maximum lies in the mask or at most `tolerance` from it, else 0; of several maxima, the
+      share that does. Source: Zhang et al., Top-down Neural Attention by Excitation Backprop, 2018, section 4.1.
+    - `mass`: share of the map's sum that lies in the mask.
+    - `iou`: intersection over union of the mask and the hottest area of the mask's size.
+
+    A map of zeros points nowhere and scores 0.
+
+    Args:
+        maps: (images, height, width), at least 0; scaled to the masks' size.
+        masks: (images, size, size), none empty.
+        tolerance: pixels of the mask.
+
+    Returns:
+        A row an image with the columns `SCORES`, each from 0 to 1.
+
+    Raises:
+        ValueError: lengths that do not agree, or an empty mask.
+    """
+    if len(maps) != len(masks) or not masks.any(axis=(1, 2)).all():
+        raise ValueError(f"{len(maps)} maps, {len(masks)} masks: one mask a map is needed, none empty")
+    rows = []
+    for heat, mask in zip(maps, masks, strict=True):
+        scaled = upsample(heat[None], mask.shape[0])[0]
+        rows.append((_pointing(scaled, mask, tolerance), mass_inside(scaled, mask), _hottest_iou(scaled, mask)))
+    return pd.DataFrame(rows, columns=list(SCORES), dtype=float)
+
+
+def mass_inside(heat: Heat, mask: Masks) -> float:
+    """Share of a map's sum within a mask of the same shape, 0 to 1; 0 for a map of zeros."""
+    total = heat.sum(dtype=np.float64)
+    return float(heat[mask].sum(dtype=np.float64) / total) if total > 0 else 0.0
+
+
+def centred_blob(size: int) -> Heat:
+    """A Gaussian in the middle of the picture, its standard deviation a sixth of the side: what needs no network."""
+    places = np.arange(size) - (size - 1) / 2
+    profile = np.exp(-((places / (size / 6)) ** 2) / 2)
+    return np.outer(profile, profile).astype(np.float32)
+
+
+def shuffled(maps: Heat, rng: Generator) -> Heat:
+    """Each image gets the map of another one.
+
+    Maps are exchanged whole and not cut up, so that all they have in common stays: how sharp they are, and that they
+    prefer the middle of the head. What is lost is only that a map belongs to its image. A single map stays as it is.
+    """
+    order = rng.permutation(len(maps))
+    exchanged = np.empty_like(maps)
+    exchanged[order] = maps[np.roll(order, 1)]
+    return exchanged
+
+
+def localization_table(
+    maps: Heat, masks: Masks, labels: Sequence[str], right: NDArray[np.bool_], seed: int
+) -> pd.DataFrame:
+    """Mean scores of the model's maps and of two baselines, by class, right and wrong predictions apart.
+
+    Half a cell of the map is the pointing game's tolerance: no place is known better.
+
+    Args:
+        maps: (images, height, width) of the explained layer.
+        masks: (images, size, size), none empty.
+        labels: true class of each image.
+        right: (images,), whether the prediction is true.
+        seed: of the exchange of maps between images.
+
+    Returns:
+        `TABLE_COLUMNS`; `map` is `model`, `centred` (see `centred_blob`) or `shuffled` (see `shuffled`); all classes
+        together come first, under `ALL`; no row for what has no images, so that without images the table is empty.
+    """
+    size = masks.shape[1]
+    kinds = {
+        "model": maps,
+        "centred": np.broadcast_to(centred_blob(size), masks.shape),
+        "shuffled": shuffled(maps, np.random.default_rng(seed)),
+    }
+    prediction = np.where(right, "right", "wrong")
+    parts = []
+    for kind, values in kinds.items():
+        scores = localize(values, masks, tolerance=size / maps.shape[1] / 2)
+        scores = scores.assign(map=kind, prediction=prediction, images=1)
+        parts += [scores.assign(**{"class": ALL}), scores.assign(**{"class": list(labels)})]
+    how = {"images": "sum"} | dict.fromkeys(SCORES, "mean")
+    table = pd.concat(parts).groupby(["class", "prediction", "map"], sort=False, as_index=False).agg(how)
+    table["name"] = table["class"] + ", " + table["prediction"] + ", " + table["map"]
+    order = {name: place for place, name in enumerate((ALL, *sorted(set(labels)), "right", "wrong"))}
+    table = table.sort_values(["class", "prediction"], key=lambda names: names.map(order), kind="stable")
+    return table[list(TABLE_COLUMNS)].reset_index(drop=True)
+
+
+def localization_summary(table: pd.DataFrame) -> dict[str, object]:
+    """Right predictions of all classes, from `localization_table`: for each score its mean by kind of map."""
+    rows = table[(table["class"] == ALL) & (table["prediction"] == "right")].set_index("map")
+    images = int(rows["images"].max()) if len(rows) else 0
+    return {"images": images} | {score: rows[score].round(4).to_dict() for score in SCORES}
+
+
+def outside_head(maps: Heat, images: Pixels) -> dict[str, float]:
+    """What part of the maps lies where no brain is.
+
+    Args:
+        maps: (images, height, width), at least 0.
+        images: (images, size, size).
+
+    Returns:
+        `mass`, the mean share of a map's sum outside `head_mask`, over maps that are not zero; and `area`, the mean
+        share of the picture there, which is what a map without any preference has.
+    """
+    masses, areas = [], []
+    for heat, image in zip(maps, images, strict=True):
+        head = cv2.resize(head_mask(image), image.shape[::-1], interpolation=cv2.INTER_NEAREST)
+        outside = head == 0
+        areas.append(outside.mean())
+        if heat.any():
+            masses.append(mass_inside(upsample(heat[None], len(image))[0], outside))
+    return {"mass": round(float(np.mean(masses)), 4) if masses else 0.0, "area": round(float(np.mean(areas)), 4)}
+
+
+def _pointing(heat: Heat, mask: Masks, tolerance: float) -> float:
+    if not heat.any():
+        return 0.0
+    distances = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return float((distances[heat == heat.max()] <= tolerance).mean())
+
+
+def _hottest_iou(heat: Heat, mask: Masks) -> float:
+    area = int(mask.sum())
+    hottest = np.zeros(heat.size, bool)
+    hottest[np.argsort(-heat, axis=None, kind="stable")[:area]] = True
+    hottest &= heat.ravel() > 0
+    inside = mask.ravel()
+    return float((hottest & inside).sum() / (hottest | inside).sum())

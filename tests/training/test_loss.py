@@ -1,0 +1,81 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.utils.class_weight import compute_class_weight
+from torch.nn import functional
+
+from brain_tumor.data.arrays import UNKNOWN_TUMOUR
+from brain_tumor.data.catalog import CLASSES
+from brain_tumor.training.loss import PartialLabelLoss, balanced_weights, hits
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.floats(0, 0.5))
+def test_where_all_classes_are_known_it_is_the_weighted_cross_entropy(seed, smoothing):
+    torch.manual_seed(seed)
+    logits, labels, weights = torch.randn(9, 4), torch.randint(0, 4, (9,)), torch.rand(4) + 0.1
+
+    loss = PartialLabelLoss(weights, smoothing)(logits, labels)
+
+    expected = functional.cross_entropy(logits, labels, weights, reduction="sum", label_smoothing=smoothing)
+    assert float(loss) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_a_tumour_of_unknown_type_costs_the_negative_log_of_the_summed_tumour_probabilities():
+    shares = torch.tensor([[0.1, 0.2, 0.4, 0.3], [0.0001, 0.9, 0.0009, 0.099]])
+    labels = torch.full((2,), UNKNOWN_TUMOUR)
+
+    loss = PartialLabelLoss(torch.ones(4), 0.0)(shares.log(), labels)
+
+    assert float(loss) == pytest.approx(
+        -float(torch.log(torch.tensor(0.6)) + torch.log(torch.tensor(0.9991))), rel=1e-4
+    )
+
+
+def test_known_and_unknown_add_up():
+    torch.manual_seed(0)
+    logits, labels = torch.randn(6, 4), torch.tensor([0, UNKNOWN_TUMOUR, 2, UNKNOWN_TUMOUR, 3, 1])
+    loss = PartialLabelLoss(torch.tensor([1.0, 2.0, 0.5, 1.0]), 0.1)
+    known = labels != UNKNOWN_TUMOUR
+
+    assert torch.allclose(
+        loss(logits, labels), loss(logits[known], labels[known]) + loss(logits[~known], labels[~known])
+    )
+
+
+def test_an_unknown_type_moves_probability_to_tumours_in_their_own_proportion():
+    logits = torch.tensor([[2.0, 1.0, 3.0, 0.0]], requires_grad=True)
+
+    PartialLabelLoss(torch.ones(4), 0.0)(logits, torch.tensor([UNKNOWN_TUMOUR])).backward()
+
+    pull = -logits.grad[0]
+    assert pull[2] < 0
+    tumours = pull[[0, 1, 3]]
+    expected = torch.softmax(torch.tensor([2.0, 1.0, 0.0]), dim=0)
+    assert torch.allclose(tumours / tumours.sum(), expected)
+
+
+def test_any_tumour_hits_an_unknown_one():
+    logits = torch.eye(4)[[0, 2, 2, 3, 1]]
+    labels = torch.tensor([UNKNOWN_TUMOUR, UNKNOWN_TUMOUR, 2, 1, 1])
+
+    assert hits(logits, labels).tolist() == [True, False, True, False, True]
+
+
+def test_balanced_weights_give_every_class_the_same_sum_and_leave_out_unknown_types():
+    labels = torch.tensor([0] * 6 + [1] * 3 + [2] * 2 + [3] + [UNKNOWN_TUMOUR] * 50)
+
+    weights = balanced_weights(labels)
+
+    assert (weights * torch.tensor([6, 3, 2, 1])).tolist() == pytest.approx([12 / len(CLASSES)] * 4)
+
+
+def test_balanced_weights_are_scikit_learns(rng):
+    labels = rng.integers(0, 4, 300)
+
+    weights = balanced_weights(torch.from_numpy(labels))
+
+    expected = compute_class_weight("balanced", classes=np.arange(4), y=labels)
+    np.testing.assert_allclose(weights.numpy(), expected, rtol=1e-6)
