@@ -47,6 +47,8 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, default=Path(".cache"), help="where downloaded weights are kept")
     arguments = parser.parse_args()
     params = load_params()
+    # The plain loop changes pictures as a library does, and draws no tumours; so neither side does.
+    params = params.model_copy(update={"augment": params.augment.model_copy(update={"drawn_tumours": 0})})
     epochs = arguments.epochs or params.train.epochs
     train = params.train.model_copy(update={"epochs": epochs, "patience": epochs})
     split = read_split(arguments.split)
