@@ -25,15 +25,15 @@ import pandas as pd
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from brain_tumor.data.arrays import INDEX_COLUMNS, Arrays, open_arrays, write_part, write_reader
+from brain_tumor.data.arrays import INDEX_COLUMNS, Arrays, open_arrays, write_origin, write_part
 from brain_tumor.data.augmentation import augment, copies_per_image, policy
 from brain_tumor.data.catalog import CLASSES, SPLITS, TRAIN, VALIDATION, read_split
-from brain_tumor.data.images import read_image, read_images
+from brain_tumor.data.images import Reader, decode, prepare_images
 from brain_tumor.model.precision import autocast, resolve
 from brain_tumor.model.weights import initialise
 from brain_tumor.params import AugmentParams, Params, TrainParams, load_params
 from brain_tumor.training.features import FeatureCache
-from brain_tumor.training.loss import balanced_weights
+from brain_tumor.training.loss import PartialLabelLoss, balanced_weights
 from brain_tumor.training.run import build, fit
 from brain_tumor.training.task import optimizer_of, scheduler_of
 
@@ -47,6 +47,8 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, default=Path(".cache"), help="where downloaded weights are kept")
     arguments = parser.parse_args()
     params = load_params()
+    # The plain loop changes pictures as a library does, and draws no tumours; so neither side does.
+    params = params.model_copy(update={"augment": params.augment.model_copy(update={"drawn_tumours": 0})})
     epochs = arguments.epochs or params.train.epochs
     train = params.train.model_copy(update={"epochs": epochs, "patience": epochs})
     split = read_split(arguments.split)
@@ -81,15 +83,19 @@ def ours(folder: Path, raw: Path, split: pd.DataFrame, params: Params, train: Tr
     if pack:
         for name in SPLITS:
             rows = split[split["split"] == name].reset_index(drop=True)
-            index = rows[["path", "class", "group"]].assign(copy=0)
-            images = read_images([raw / path for path in index["path"]], params.augment.image_size)
+            images, frames = prepare_images([raw / path for path in rows["path"]], reader_of(params.augment))
+            index = rows[["path", "class", "group"]].assign(copy=0).join(pd.DataFrame(frames))
             if name == TRAIN:
                 images, index = augment(images, index, params.augment, params.seed)
             write_part(folder / "arrays", name, images, index[list(INDEX_COLUMNS)])
-        write_reader(folder / "arrays", {"image_size": params.augment.image_size})
+        write_origin(folder / "arrays", reader_of(params.augment), "0" * 64)
     cache = FeatureCache(folder / "features", limit=10**12)
     result = fit(open_arrays(folder / "arrays"), train, params.seed, cache, folder)
     return float(result.summary["validation_accuracy"])
+
+
+def reader_of(params: AugmentParams) -> Reader:
+    return Reader(size=params.image_size, crop=params.crop, intensities=params.intensities)
 
 
 class Pictures(Dataset[tuple[torch.Tensor, int]]):
@@ -98,14 +104,14 @@ class Pictures(Dataset[tuple[torch.Tensor, int]]):
     def __init__(self, raw: Path, rows: pd.DataFrame, params: AugmentParams, changed: bool) -> None:
         self.paths = [raw / path for path in rows["path"]]
         self.labels = [CLASSES.index(name) for name in rows["class"]]
-        self.size = params.image_size
+        self.reader = reader_of(params)
         self.transform = policy(params) if changed else None
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, row: int) -> tuple[torch.Tensor, int]:
-        image = read_image(self.paths[row], self.size)
+        image, _ = self.reader.prepare(decode(self.paths[row]))
         if self.transform is not None:
             image = self.transform(image=image)["image"]
         return torch.from_numpy(image), self.labels[row]
@@ -132,7 +138,7 @@ def plain_loop(
     optimizer = optimizer_of(classifier, params)
     scheduler = scheduler_of(optimizer, params, params.epochs * len(loader))
     class_weights = balanced_weights(torch.tensor(train.labels))
-    loss = torch.nn.CrossEntropyLoss(class_weights, label_smoothing=params.label_smoothing)
+    loss = PartialLabelLoss(class_weights, params.label_smoothing)
     best = (float("inf"), 0.0)
     for _ in range(params.epochs):
         classifier.train()
@@ -142,7 +148,7 @@ def plain_loop(
                     features = classifier.front(pixels)
                 logits = classifier.tail(features)
             optimizer.zero_grad(set_to_none=True)
-            loss(logits.float(), labels).backward()
+            (loss(logits.float(), labels) / len(labels)).backward()
             optimizer.step()
             scheduler.step()
         best = min(best, evaluate(classifier, validation, resolve(params.precision)))
