@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from brain_tumor.data.annotations import outline_mask, read_outlines, read_slices
+from brain_tumor.data.annotations import read_outlines, read_slices
 from brain_tumor.data.arrays import Part, open_arrays
 from brain_tumor.data.catalog import CLASSES, read_split
 from brain_tumor.data.images import Pixels, read_images
+from brain_tumor.data.masks import masks_at_model_size
 from brain_tumor.data.protocols import joined_by_patient
 from brain_tumor.evaluation.blanking import blank_out, elsewhere
 from brain_tumor.evaluation.calibration import calibrated
@@ -28,12 +29,14 @@ from brain_tumor.evaluation.summary import (
     surest_mistakes,
 )
 from brain_tumor.evaluation.tables import (
+    SOURCE_COLUMNS,
     Predictions,
     binary_table,
     blanking_rows,
     class_table,
     overall_table,
     part_table,
+    source_table,
 )
 from brain_tumor.files import atomic_file, write_json, write_text
 from brain_tumor.model.classifier import load_classifier
@@ -103,9 +106,16 @@ def main() -> None:
     write_blanked(arrays.test, predictions, probabilities_of)
     # Drawn here and not by the train stage, which would have to run again when a plot changes.
     save(training_curves(pd.read_csv(PLOTS / "history.csv")), PLOTS / "training_curves.png")
-    write_json(
-        Path("metrics/evaluate.json"), headline(overall, parts, sets, errors, selective, description.temperature)
-    )
+    scores = headline(overall, parts, sets, errors, selective, description.temperature)
+    sources = pd.DataFrame(columns=list(SOURCE_COLUMNS))
+    if arrays.new_sources is not None:
+        further = arrays.new_sources.index
+        groups = further["path"].map(units).to_numpy(str)
+        held_back = probabilities_of(arrays.new_sources.images)
+        sources = source_table(held_back, further["class"].to_numpy(str), groups, HEALTHY, seed)
+    write("new_sources.csv", sources)
+    called = {f"new_sources_{row['class']}": row["called_rightly"] for row in sources.to_dict("records")}
+    write_json(Path("metrics/evaluate.json"), scores | called)
 
 
 def write_predictions(predictions: Predictions, test: Part) -> None:
@@ -159,26 +169,20 @@ def write_blanked(
     test: Part, predictions: Predictions, probabilities_of: Callable[[Pixels], NDArray[np.float64]]
 ) -> None:
     """What rightly found tumours are called when they are filled with their surroundings."""
-    chosen = (
-        test.index["path"].isin(read_outlines(RAW)).to_numpy(bool) & predictions.right & (predictions.labels != HEALTHY)
-    )
-    if not chosen.any():
+    size = test.images.shape[1]
+    rows, masks = masks_at_model_size(read_outlines(RAW), test.index["path"].tolist(), test.frames, size)
+    found = predictions.right[rows] & (predictions.labels[rows] != HEALTHY)
+    chosen, masks = rows[found], masks[found]
+    if not len(chosen):
         write("blanked.csv", pd.DataFrame(columns=["blanked", "class", "images"]))
         return
-    images, before = test.images[chosen], predictions.part(chosen)
-    masks = masks_for(test.index[chosen], images.shape[1])
+    images, before = test.images[chosen], predictions.part(np.isin(np.arange(len(test)), chosen))
     mirrored, clear = elsewhere(masks)
     tables = [blanking_rows("the tumour", before, probabilities_of(blank_out(images, masks)), HEALTHY)]
     if clear.any():
         control = probabilities_of(blank_out(images[clear], mirrored[clear]))
         tables.append(blanking_rows("the same place on the other side", before.part(clear), control, HEALTHY))
     write("blanked.csv", pd.concat(tables))
-
-
-def masks_for(index: pd.DataFrame, size: int) -> NDArray[np.bool_]:
-    """(images, size, size), the tumours of these images."""
-    outlines = read_outlines(RAW)
-    return np.stack([outline_mask(outlines[path], size, size) for path in index["path"]])
 
 
 def write(name: str, table: pd.DataFrame) -> None:

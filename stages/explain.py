@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from brain_tumor.data.annotations import read_outlines
 from brain_tumor.data.arrays import open_arrays
 from brain_tumor.data.catalog import CLASSES
+from brain_tumor.data.masks import masks_at_model_size
 from brain_tumor.explanation.faithfulness import deletion_insertion, deletion_insertion_summary, probability_of
 from brain_tumor.explanation.figures import deletion_insertion_figure, localization_figure, randomization_figure
 from brain_tumor.explanation.gradcam import METHODS, Maps
 from brain_tumor.explanation.localization import (
     localization_summary,
     localization_table,
-    masks_at_model_size,
     outside_head,
 )
 from brain_tumor.explanation.overlays import Explanation, choose

@@ -11,6 +11,7 @@ from brain_tumor.evaluation.tables import (
     overall_table,
     part_table,
     share,
+    source_table,
 )
 
 HEALTHY = CLASSES.index("notumor")
@@ -76,3 +77,16 @@ def test_blanking_by_hand():
     assert table["healthy"].tolist() == [0.5, 1, 0, 0.5]
     assert table["drop"].tolist() == pytest.approx([0.4, 0.8, 0.8, 0.6])
     assert table["groups"].tolist() == [1, 1, 1, 3]
+
+
+def test_new_sources_count_tumours_of_any_type_and_healthy_heads():
+    probabilities = np.eye(4)[[0, 1, 3, 2, 2, 2, 2, 0]]
+    classes = np.array(["tumor"] * 5 + ["notumor"] * 3)
+    groups = np.array(list("aabcdefg"))
+
+    table = source_table(probabilities, classes, groups, healthy=2, seed=1).set_index("class")
+
+    assert table["called_rightly"].to_dict() == pytest.approx({"tumor": 3 / 5, "notumor": 2 / 3})
+    assert table["groups"].to_dict() == {"tumor": 4, "notumor": 3}
+    assert (table["low"] <= table["called_rightly"]).all()
+    assert (table["high"] >= table["called_rightly"]).all()

@@ -7,9 +7,10 @@ from torch import nn
 
 from brain_tumor.data.annotations import read_outlines
 from brain_tumor.data.images import WHOLE, read_images
+from brain_tumor.data.masks import masks_at_model_size
 from brain_tumor.data.phantom import write_phantom
 from brain_tumor.explanation.gradcam import grad_cam
-from brain_tumor.explanation.localization import localization_summary, localization_table, masks_at_model_size
+from brain_tumor.explanation.localization import localization_summary, localization_table
 
 SIZE = 64
 

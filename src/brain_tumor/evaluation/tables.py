@@ -8,10 +8,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from brain_tumor.data.catalog import HEALTHY
 from brain_tumor.evaluation.intervals import bootstrap
-from brain_tumor.evaluation.metrics import BY_CLASS, OVERALL, class_scores, overall_scores
+from brain_tumor.evaluation.metrics import BY_CLASS, OVERALL, class_scores, overall_scores, tumour_sensitivity
 
 Floats = NDArray[np.float64]
+
+
+SOURCE_COLUMNS = ("class", "images", "groups", "called_rightly", "low", "high")
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,36 @@ def part_table(predictions: Predictions, parts: Mapping[str, NDArray[np.bool_]],
                 "called_healthy": int((part.probabilities.argmax(axis=1) == healthy).sum()),
             }
         )
+    return pd.DataFrame(rows)
+
+
+def source_table(
+    probabilities: Floats, classes: NDArray[np.str_], groups: NDArray[np.str_], healthy: int, seed: int
+) -> pd.DataFrame:
+    """How pictures of new sources are called: tumours a tumour of any type, and healthy heads healthy.
+
+    Args:
+        probabilities: (images, classes).
+        classes: (images,), names; `notumor` is healthy, every other name a tumour.
+        groups: (images,), equal for images that depend on one another.
+        healthy: column of the class without tumour.
+        seed: of the intervals.
+
+    Returns:
+        A row a class, `SOURCE_COLUMNS`; `called_rightly` is the sensitivity to tumours, or for healthy heads the
+        specificity, and `low` and `high` its interval.
+    """
+    rows: list[dict[str, Any]] = []
+    for name in sorted(set(classes.tolist())):
+        chosen = classes == name
+
+        def statistic(weights: Floats, values: Floats = probabilities[chosen], name: str = name) -> Floats:
+            called_tumour = tumour_sensitivity(values, healthy, weights)[:, 0]
+            return 1 - called_tumour if name == HEALTHY else called_tumour
+
+        estimate = bootstrap(statistic, groups[chosen], seed)
+        sizes = name, int(chosen.sum()), len(set(groups[chosen]))
+        rows.append(dict(zip(SOURCE_COLUMNS, (*sizes, *map(float, estimate)), strict=True)))
     return pd.DataFrame(rows)
 
 

@@ -1,6 +1,6 @@
 """Is the map at the tumour, and on the head at all? Scores of maps against outlines, with two baselines."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -8,11 +8,9 @@ import pandas as pd
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from brain_tumor.data.annotations import Outline, outline_mask
-from brain_tumor.data.images import Frame, Pixels, head_mask
+from brain_tumor.data.images import Pixels, head_mask
+from brain_tumor.data.masks import Masks
 from brain_tumor.explanation.gradcam import Heat, upsample
-
-Masks = NDArray[np.bool_]
 
 SCORES = ("pointing", "mass", "iou")
 
@@ -20,32 +18,6 @@ TABLE_COLUMNS = ("name", "class", "prediction", "map", "images", *SCORES)
 """Columns of `plots/localization.csv`; `name` is class, prediction and map together, for the axis of a plot."""
 
 ALL = "all"
-
-
-def masks_at_model_size(
-    outlines: Mapping[str, Outline], paths: Sequence[str], frames: Sequence[Frame], size: int
-) -> tuple[NDArray[np.int64], Masks]:
-    """The outlines of images, filled, where they lie in the pictures that the network sees.
-
-    The only place that knows the geometry between a file and its picture at model size: `Reader` scales the frame that
-    it cuts out to a square.
-
-    Args:
-        outlines: by path, in fractions of the file's width and height.
-        paths: of the images.
-        frames: what part of its file each image shows.
-        size: pixels a side.
-
-    Returns:
-        Rows of `paths` that have an outline (annotated,), and their masks (annotated, size, size), none empty.
-    """
-    masks = {}
-    for row, (path, frame) in enumerate(zip(paths, frames, strict=True)):
-        if path in outlines:
-            extent = (frame.right - frame.left, frame.bottom - frame.top)
-            masks[row] = outline_mask((outlines[path] - (frame.left, frame.top)) / extent, size, size)
-    rows = [row for row, mask in masks.items() if mask.any()]
-    return np.array(rows, np.int64), np.array([masks[row] for row in rows], bool).reshape(-1, size, size)
 
 
 def localize(maps: Heat, masks: Masks, tolerance: float) -> pd.DataFrame:
