@@ -11,8 +11,15 @@ from brain_tumor.errors import UserError
 COMMANDS = {
     "report": ("brain_tumor.serving.report", "write one HTML file from metrics and plots"),
     "audit": ("brain_tumor.serving.audit", "find copies between the training and test folders of any image data set"),
+    "predict": ("brain_tumor.serving.predict", "tell the class of pictures: JPEG, PNG, TIFF, DICOM, NIfTI"),
+    "evaluate": ("brain_tumor.serving.evaluate", "score a model on a folder of pictures with a folder per class"),
+    "serve": ("brain_tumor.serving.web", "a web page and a JSON API on this machine"),
+    "export": ("brain_tumor.serving.export", "write a trained model as ONNX, which needs no torch"),
 }
 """For each command the module with its `add_arguments(parser)` and `run(args) -> int`, and what it does."""
+
+EXTRAS = {"evaluate": "evaluate", "serve": "page"}
+"""For each command what it is installed with, where that is not the base package or `pipeline`."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,7 +35,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, (module, description) in COMMANDS.items():
         command = commands.add_parser(name, help=description, description=description)
         if name in given[:1]:  # the module of the command that runs, and no other, so that each starts fast
-            implementation = importlib.import_module(module)
+            try:
+                implementation = importlib.import_module(module)
+            except ModuleNotFoundError as error:
+                if (error.name or "").startswith("brain_tumor"):
+                    raise
+                extra = EXTRAS.get(name, "pipeline")
+                print(f"error: {name} needs {error.name}: pip install '.[{extra}]'", file=sys.stderr)
+                return 1
             implementation.add_arguments(command)
             command.set_defaults(run=implementation.run)
     parsed = parser.parse_args(given)

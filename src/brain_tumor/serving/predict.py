@@ -1,0 +1,148 @@
+"""`brain-tumor predict`: classes, probabilities and heat maps of files."""
+
+import argparse
+import csv
+import io
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from brain_tumor.explanation.overlays import blend
+from brain_tumor.files import atomic_file
+from brain_tumor.progress import progress
+from brain_tumor.serving.inputs import SUFFIXES
+from brain_tumor.serving.predictor import Prediction, Predictor, enlarge
+from brain_tumor.serving.stream import Answer, add_model_argument, answers, expand
+
+UNREADABLE = 2
+"""Exit status where files could not be read."""
+
+NO_DIAGNOSIS = "No diagnosis: a research tool, tested on one public collection of pictures."
+
+NOT_ALIKE = "not like the training images"
+
+Row = tuple[Answer, Prediction, bool]
+"""A file, one of its predictions, and whether that is the one for the whole volume."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `brain-tumor predict`."""
+    parser.epilog = (
+        f"{NO_DIAGNOSIS} Volumes and multi-frame files give a row a slice and one for the volume: the mean over the "
+        f"slices that are like the training images. Exit status: 0; {UNREADABLE} if files could not be read."
+    )
+    parser.add_argument(
+        "files",
+        nargs="+",
+        metavar="FILES",
+        help=f"pictures ({', '.join(sorted(SUFFIXES))}), folders, or globs; formats are told by content",
+    )
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument("--json", action="store_const", const="json", dest="form", help="a JSON object a line")
+    output.add_argument("--csv", action="store_const", const="csv", dest="form", help="comma-separated rows")
+    parser.add_argument("--heatmap", type=Path, metavar="DIR", help="write an overlay of each picture there, as PNG")
+    add_model_argument(parser)
+    parser.set_defaults(form="table")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Predict files; returns the exit status."""
+    predictor = Predictor(args.model)
+    header, line = FORMS[args.form](predictor)
+    if header:
+        print(header)
+    failed = False
+    for number, answer in enumerate(progress("predict", unit="file")(answers(predictor, expand(args.files)))):
+        if answer.error:
+            failed = True
+            print(f"error: {answer.error}", file=sys.stderr)
+        for row in rows(predictor, answer):
+            print(line(row))
+        if args.heatmap and answer.predictions:
+            write_overlays(args.heatmap, number, answer)
+    if args.form == "table":
+        print(NO_DIAGNOSIS, file=sys.stderr)
+    return UNREADABLE if failed else 0
+
+
+def rows(predictor: Predictor, answer: Answer) -> Iterator[Row]:
+    """The predictions of a file, and after those of slices that of the volume."""
+    yield from ((answer, prediction, False) for prediction in answer.predictions)
+    if len(answer.predictions) > 1:
+        yield answer, predictor.volume(answer.predictions), True
+
+
+def write_overlays(folder: Path, number: int, answer: Answer) -> None:
+    """Write each picture of a file, as the model saw it, with the heat map of its class.
+
+    Args:
+        folder: where the PNG files go.
+        number: of the file, which keeps files of one name in several folders apart.
+        answer: with predictions.
+    """
+    for prediction, picture in zip(answer.predictions, answer.pictures, strict=True):
+        heat = np.zeros((1, 1), np.float32) if prediction.heat is None else prediction.heat
+        frame = "" if prediction.frame is None else f"_{prediction.frame:04d}"
+        overlay = blend(picture.pixels, enlarge(heat, len(picture.pixels)))
+        with atomic_file(folder / f"{number:06d}_{answer.path.name}{frame}.png") as temporary:
+            Image.fromarray(overlay).save(temporary)
+
+
+def _table(predictor: Predictor) -> tuple[str, Callable[[Row], str]]:
+    width = max(map(len, predictor.exported.classes))
+
+    def line(row: Row) -> str:
+        answer, prediction, whole = row
+        place = " volume" if whole else "" if prediction.frame is None else f" slice {prediction.frame}"
+        name = f"{answer.path}{place}"
+        if not prediction.familiar:
+            return f"{'?':{width}}       -  {'-':24}  {name}: {NOT_ALIKE}"
+        chosen = "-" if prediction.prediction_set is None else ", ".join(prediction.prediction_set) or "none"
+        return f"{prediction.label:{width}}  {prediction.probability:6.1%}  {chosen:24}  {name}"
+
+    return f"{'class':{width}}  {'prob.':>6}  {'possible at 95 %':24}  file", line
+
+
+def _json(_: Predictor) -> tuple[str, Callable[[Row], str]]:
+    def line(row: Row) -> str:
+        answer, prediction, whole = row
+        place = {"file": str(answer.path), "slice": prediction.frame, "volume": whole}
+        return json.dumps(place | prediction.as_json(), ensure_ascii=False)
+
+    return "", line
+
+
+def _csv(predictor: Predictor) -> tuple[str, Callable[[Row], str]]:
+    def line(row: Row) -> str:
+        answer, prediction, whole = row
+        chosen = "" if prediction.prediction_set is None else " ".join(prediction.prediction_set)
+        return _csv_line(
+            answer.path,
+            "volume" if whole else "" if prediction.frame is None else prediction.frame,
+            prediction.label,
+            *(f"{value:.6f}" for value in prediction.probabilities.values()),
+            chosen,
+            "yes" if prediction.familiar else "no",
+            f"{prediction.novelty:.4f}",
+        )
+
+    names = ("file", "slice", "class", *predictor.exported.classes)
+    return _csv_line(*names, "prediction_set", "like_training_images", "novelty"), line
+
+
+def _csv_line(*values: object) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="").writerow(values)
+    return buffer.getvalue()
+
+
+FORMS: dict[str, Callable[[Predictor], tuple[str, Callable[[Row], str]]]] = {
+    "table": _table,
+    "json": _json,
+    "csv": _csv,
+}
+"""For each form of output what makes its header and its lines."""

@@ -1,0 +1,195 @@
+"""From grey pictures to answers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from brain_tumor.data.images import Pixels
+from brain_tumor.serving.exported import Engine, Exported
+from brain_tumor.serving.inputs import Picture, pictures
+
+COVERAGE = "0.95"
+"""Coverage of the prediction set that is shown."""
+
+MRI = "MR"
+"""The modality, as DICOM names it, that the training images are of."""
+
+BATCH = 16
+"""Images that are run together; more of them gain nothing on a processor."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A picture as the model takes it.
+
+    Attributes:
+        pixels: (image_size, image_size), grey values.
+        frame: its number in a volume or multi-frame file; None where the file is one picture.
+        modality: as DICOM names it; None where unknown.
+    """
+
+    pixels: Pixels
+    frame: int | None
+    modality: str | None
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer for a picture, or for a volume.
+
+    Attributes:
+        label: the class of the largest probability; what it says is void where `familiar` is false.
+        probabilities: for each class, calibrated; they sum to 1.
+        prediction_set: classes that cannot be ruled out at `COVERAGE`; None where the model tells no thresholds.
+        familiar: whether the picture is like the training images.
+        novelty: distance from the training images as a share of the largest that is familiar.
+        frame: of the picture in its file; None for a file of one picture, and for a volume.
+        heat: (height, width), where the picture speaks for its class, 0 to 1; None for a volume.
+    """
+
+    label: str
+    probabilities: dict[str, float]
+    prediction_set: tuple[str, ...] | None
+    familiar: bool
+    novelty: float
+    frame: int | None = None
+    heat: NDArray[np.float32] | None = None
+
+    @property
+    def probability(self) -> float:
+        """That of `label`."""
+        return self.probabilities[self.label]
+
+    def as_json(self) -> dict[str, object]:
+        """Plain values, without the heat map."""
+        return {
+            "class": self.label,
+            "probability": round(self.probability, 6),
+            "probabilities": {name: round(value, 6) for name, value in self.probabilities.items()},
+            "prediction_set": None if self.prediction_set is None else list(self.prediction_set),
+            "like_training_images": self.familiar,
+            "novelty": round(self.novelty, 4),
+        }
+
+
+class Predictor:
+    """An exported model with everything around it: pictures are prepared as its training images were."""
+
+    def __init__(self, model: Path, threads: int = 0) -> None:
+        """Read a model.
+
+        Args:
+            model: ONNX file that `brain-tumor export` wrote.
+            threads: processor threads of the network; 0 for all.
+
+        Raises:
+            UserError: as `Engine`.
+        """
+        self.engine = Engine(model, threads)
+
+    @property
+    def exported(self) -> Exported:
+        """What the model tells of itself."""
+        return self.engine.exported
+
+    def prepare(self, picture: Picture) -> Prepared:
+        """A picture as the model takes it; may be called by many threads at a time."""
+        pixels, _ = self.exported.reader.prepare(picture.grey)
+        return Prepared(pixels, picture.frame, picture.modality)
+
+    def read(self, name: str, content: bytes) -> list[Prepared]:
+        """All pictures of a file, prepared; may be called by many threads at a time.
+
+        Raises:
+            UserError: as `pictures`.
+        """
+        return [self.prepare(picture) for picture in pictures(name, content)]
+
+    def predict(self, prepared: Sequence[Prepared]) -> list[Prediction]:
+        """Answers for pictures, in order; not for several threads at a time.
+
+        Args:
+            prepared: any number; they are run in batches of `BATCH`.
+        """
+        predictions: list[Prediction] = []
+        for start in range(0, len(prepared), BATCH):
+            batch = prepared[start : start + BATCH]
+            outputs = self.engine.run(np.stack([picture.pixels for picture in batch]))
+            for row, picture in enumerate(batch):
+                predictions.append(
+                    self._prediction(
+                        outputs.probabilities[row], outputs.maps[row], float(outputs.novelty[row]), picture
+                    )
+                )
+        return predictions
+
+    def _prediction(
+        self, probabilities: NDArray[np.float32], maps: NDArray[np.float32], novelty: float, picture: Prepared
+    ) -> Prediction:
+        share = novelty / self.exported.novelty_threshold
+        return Prediction(
+            label=self.exported.classes[int(probabilities.argmax())],
+            probabilities=self._named(probabilities),
+            prediction_set=self._prediction_set(probabilities),
+            # A distance that is no number belongs to nothing that the model knows.
+            familiar=share <= 1 and picture.modality in (None, MRI),
+            novelty=share,
+            frame=picture.frame,
+            heat=heat_map(maps[int(probabilities.argmax())]),
+        )
+
+    def volume(self, predictions: Sequence[Prediction]) -> Prediction:
+        """The answer for a volume: the mean over its slices that are like the training images.
+
+        A volume without such a slice is not like them itself; its probabilities are then the mean over all slices.
+
+        Args:
+            predictions: of its slices, at least one.
+        """
+        familiar = [slice_ for slice_ in predictions if slice_.familiar]
+        used = familiar or list(predictions)
+        probabilities = np.mean([list(slice_.probabilities.values()) for slice_ in used], axis=0)
+        return Prediction(
+            label=self.exported.classes[int(probabilities.argmax())],
+            probabilities=self._named(probabilities),
+            prediction_set=None,  # its coverage is known for single pictures only
+            familiar=bool(familiar),
+            novelty=float(np.mean([slice_.novelty for slice_ in used])),
+        )
+
+    def _named(self, probabilities: NDArray[np.floating]) -> dict[str, float]:
+        return {name: float(value) for name, value in zip(self.exported.classes, probabilities, strict=True)}
+
+    def _prediction_set(self, probabilities: NDArray[np.float32]) -> tuple[str, ...] | None:
+        thresholds = self.exported.prediction_sets.get(COVERAGE)
+        if thresholds is None:
+            return None
+        return tuple(
+            name
+            for name, probability, limit in zip(self.exported.classes, probabilities, thresholds, strict=True)
+            if probability >= 1 - limit
+        )
+
+
+def heat_map(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A class activation map without what speaks against the class, scaled by its maximum; zeros stay zeros.
+
+    Args:
+        scores: (height, width), in logits.
+
+    Returns:
+        (height, width), 0 to 1.
+    """
+    positive = np.maximum(scores, 0)
+    highest = float(positive.max())
+    heat: NDArray[np.float32] = positive / highest if highest > 0 else positive
+    return heat
+
+
+def enlarge(heat: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+    """Scale a heat map to (size, size), bilinear with pixel centres aligned; the range is kept."""
+    return np.asarray(cv2.resize(heat, (size, size), interpolation=cv2.INTER_LINEAR), np.float32)

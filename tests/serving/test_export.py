@@ -1,0 +1,196 @@
+import hashlib
+
+import numpy as np
+import onnx
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from brain_tumor.data.arrays import INDEX_COLUMNS, Part
+from brain_tumor.data.catalog import CLASSES
+from brain_tumor.errors import UserError
+from brain_tumor.evaluation.novelty import fit
+from brain_tumor.explanation.gradcam import grad_cam
+from brain_tumor.model.classifier import Classifier, Description
+from brain_tumor.serving.export import export, pooled
+from brain_tumor.serving.exported import Engine
+
+SIZE = 64
+
+
+def part(images):
+    """Random grey pictures with structure."""
+    rng = np.random.default_rng(images)
+    coarse = rng.integers(0, 256, (images, 8, 8), dtype=np.uint8)
+    pixels = coarse.repeat(SIZE // 8, axis=1).repeat(SIZE // 8, axis=2)
+    rows = [(f"{number}.png", CLASSES[number % 4], 0, f"{number}.png") for number in range(images)]
+    return Part(pixels, pd.DataFrame(rows, columns=list(INDEX_COLUMNS)))
+
+
+@pytest.fixture(scope="module")
+def classifier():
+    torch.manual_seed(0)
+    made = Classifier(
+        Description(
+            classes=CLASSES,
+            image_size=SIZE,
+            backbone="vgg16",
+            head="pooled",
+            trainable="block5",
+            precision="fp32",
+            dropout=0.4,
+            temperature=1.7,
+        )
+    ).eval()
+    features = torch.from_numpy(pooled(made, part(40).images))
+    with torch.no_grad():  # statistics of real features, so that pictures get answers that differ
+        made.head[2].running_mean.copy_(features.mean(0))
+        made.head[2].running_var.copy_(features.var(0))
+        made.head[2].weight.uniform_(0.5, 2)
+        made.head[2].bias.uniform_(-1, 1)
+    return made
+
+
+@pytest.fixture(scope="module")
+def train_part():
+    return part(60)
+
+
+@pytest.fixture(scope="module")
+def validation_part():
+    return part(24)
+
+
+@pytest.fixture(scope="module")
+def exported_file(classifier, train_part, validation_part, tmp_path_factory):
+    """The classifier as ONNX in full precision."""
+    path = tmp_path_factory.mktemp("exported") / "model.onnx"
+    export(classifier, train_part, validation_part, path, int8=False)
+    return path
+
+
+@pytest.fixture(scope="module")
+def engine(exported_file):
+    return Engine(exported_file)
+
+
+@pytest.fixture(scope="module")
+def int8_file(classifier, train_part, validation_part, tmp_path_factory):
+    path = tmp_path_factory.mktemp("int8") / "model.onnx"
+    export(classifier, train_part, validation_part, path, int8=True)
+    return path
+
+
+def expected_probabilities(classifier, images):
+    with torch.inference_mode():
+        logits = classifier(torch.from_numpy(images))
+    return torch.softmax(logits / classifier.description.temperature, dim=1).numpy()
+
+
+def test_probabilities_are_torchs(engine, classifier, validation_part):
+    images = validation_part.images[:5]
+
+    outputs = engine.run(images)
+
+    np.testing.assert_allclose(outputs.probabilities, expected_probabilities(classifier, images), atol=1e-4)
+    assert np.ptp(outputs.probabilities, axis=0).max() > 0.01  # the pictures do not all get the same answer
+
+
+def test_maps_are_grad_cam_of_every_class(engine, classifier, validation_part):
+    images = validation_part.images[:3]
+
+    outputs = engine.run(images)
+
+    for label in range(4):
+        features = classifier.front(torch.from_numpy(images))
+        expected = grad_cam(classifier.activations, classifier.classify, features, torch.full((3,), label))
+        np.testing.assert_allclose(np.maximum(outputs.maps[:, label], 0), expected.values, atol=1e-4)
+        assert expected.values.max() > 1e-2
+
+
+def test_novelty_is_the_mahalanobis_distance_and_its_threshold_accepts_validation(
+    engine, classifier, train_part, validation_part
+):
+    novelty = fit(pooled(classifier, train_part.images), pooled(classifier, validation_part.images))
+
+    outputs = engine.run(validation_part.images)
+
+    np.testing.assert_allclose(
+        outputs.novelty, novelty.distances(pooled(classifier, validation_part.images)), rtol=1e-3
+    )
+    assert (outputs.novelty <= engine.exported.novelty_threshold).mean() >= 0.99
+
+
+def test_the_description_comes_along(engine, classifier):
+    assert engine.exported.classes == classifier.description.classes
+    assert engine.exported.reader.size == 64
+    assert engine.exported.precision == "fp32"
+
+
+def test_a_batch_gives_what_single_images_give(engine, validation_part):
+    together = engine.run(validation_part.images[:4])
+    for row in range(4):
+        alone = engine.run(validation_part.images[row : row + 1])
+        np.testing.assert_allclose(alone.probabilities[0], together.probabilities[row], atol=1e-5)
+
+
+@pytest.mark.slow
+def test_int8_is_a_quarter_the_size_and_close(int8_file, exported_file, classifier, validation_part):
+    engine = Engine(int8_file)
+
+    outputs = engine.run(validation_part.images)
+
+    assert int8_file.stat().st_size < exported_file.stat().st_size * 0.3
+    expected = expected_probabilities(classifier, validation_part.images)
+    assert np.abs(outputs.probabilities - expected).max() < 0.1
+    assert np.abs(outputs.probabilities - expected).mean() < 0.02
+    assert engine.exported.precision == "int8"
+    assert (outputs.novelty <= engine.exported.novelty_threshold).mean() >= 0.99
+
+
+@pytest.mark.slow
+def test_the_same_model_gives_the_same_bytes(exported_file, classifier, train_part, validation_part, tmp_path):
+    export(classifier, train_part, validation_part, tmp_path / "again.onnx", int8=False)
+
+    digests = {hashlib.sha256(path.read_bytes()).hexdigest() for path in (exported_file, tmp_path / "again.onnx")}
+    assert len(digests) == 1
+
+
+def test_nothing_of_the_machine_is_in_the_file(exported_file):
+    assert b"site-packages" not in exported_file.read_bytes()
+    assert b"classifier.py" not in exported_file.read_bytes()
+
+
+def test_another_head_or_size_is_refused(classifier, train_part, validation_part, tmp_path):
+    other = Classifier(classifier.description.model_copy(update={"head": "imagenet"})).eval()
+    with pytest.raises(UserError, match="only a model with the pooled head"):
+        export(other, train_part, validation_part, tmp_path / "model.onnx", int8=False)
+
+    larger = Classifier(classifier.description.model_copy(update={"image_size": 96})).eval()
+    with pytest.raises(UserError, match="64 pixels a side, the model of 96"):
+        export(larger, train_part, validation_part, tmp_path / "model.onnx", int8=False)
+
+    assert not list(tmp_path.iterdir())
+
+
+def test_files_that_are_no_exported_model_are_refused_in_one_line(exported_file, tmp_path):
+    absent, text, cut, plain = (tmp_path / f"{name}.onnx" for name in ("absent", "text", "cut", "plain"))
+    text.write_text("no model")
+    cut.write_bytes(exported_file.read_bytes()[:100_000])
+    foreign = onnx.load(exported_file)
+    del foreign.metadata_props[:]
+    onnx.save(foreign, plain)
+    save_file({"weight": torch.zeros(2)}, tmp_path / "weights.onnx")
+
+    for path in (absent, text, cut, plain, tmp_path / "weights.onnx"):
+        with pytest.raises(UserError) as error:
+            Engine(path)
+        assert str(path) in str(error.value)
+        assert "\n" not in str(error.value)
+
+
+def test_pictures_of_another_shape_are_refused(engine):
+    for images in (np.zeros((1, 32, 64), np.uint8), np.zeros((1, 64, 64), np.float32), np.zeros((0, 64, 64), np.uint8)):
+        with pytest.raises(ValueError, match="expected uint8"):
+            engine.run(images)

@@ -1,0 +1,121 @@
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from serving.tiny import CENTRES, tiny_probabilities, write_tiny_model
+
+from brain_tumor.data.catalog import CLASSES
+from brain_tumor.serving import cli
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return write_tiny_model(tmp_path_factory.mktemp("tiny") / "model.onnx")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A picture a class, flat at its brightness, one like no other, and a file that is none."""
+    for name, centre in zip(CLASSES, CENTRES, strict=True):
+        Image.new("L", (50, 40), round(centre * 255)).save(tmp_path / f"{name}.png")
+    checks = np.indices((32, 32)).sum(axis=0) % 2 * 255
+    Image.fromarray(checks.astype(np.uint8)).save(tmp_path / "unlike.png")
+    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 no picture")
+    (tmp_path / ".hidden.png").write_bytes(b"")
+    (tmp_path / "notes.txt").write_text("no picture")
+    return tmp_path
+
+
+def predict(capsys, *arguments):
+    status = cli.main(["predict", *map(str, arguments)])
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def test_json_tells_the_models_answers_and_the_rest_goes_on(model, folder, capsys):
+    status, out, err = predict(capsys, folder, "--json", "--model", model)
+
+    found = {row["file"].rsplit("/", 1)[1]: row for row in map(json.loads, out.splitlines())}
+    assert set(found) == {"glioma.png", "meningioma.png", "notumor.png", "pituitary.png", "unlike.png"}
+    for name, centre in zip(CLASSES, CENTRES, strict=True):
+        row = found[f"{name}.png"]
+        assert row["class"] == name
+        assert list(row["probabilities"].values()) == pytest.approx(
+            tiny_probabilities(round(centre * 255) / 255), abs=1e-4
+        )
+        assert row["prediction_set"] == [name]
+        assert row["like_training_images"]
+    assert not found["unlike.png"]["like_training_images"]
+    assert found["unlike.png"]["novelty"] == pytest.approx(0.5 / 0.3, rel=1e-3)
+    assert status == 2
+    assert err.count("\n") == 1
+    assert err.startswith(f"error: {folder / 'broken.jpg'}")
+
+
+def test_csv_and_table_say_the_same(model, folder, capsys):
+    files = [folder / "notumor.png", folder / "unlike.png"]
+
+    status, out, _ = predict(capsys, *files, "--csv", "--model", model)
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert status == 0
+    assert rows[0]["class"] == "notumor"
+    assert [row["like_training_images"] for row in rows] == ["yes", "no"]
+
+    status, out, err = predict(capsys, *files, "--model", model)
+    first, second = out.splitlines()[1:]
+    assert first.split()[0] == "notumor"
+    assert first.endswith(str(files[0]))
+    assert second.startswith("?")
+    assert "not like the training images" in second
+    assert not any(name in second.split() for name in CLASSES)
+    assert "No diagnosis" in err
+
+
+def test_heat_maps_are_written_and_empty_where_the_picture_is_black(model, folder, capsys):
+    half = np.zeros((32, 32), np.uint8)
+    half[:, 16:] = 120
+    Image.fromarray(half).save(folder / "half.png")
+
+    predict(capsys, folder / "half.png", folder / "broken.jpg", "--heatmap", folder / "maps", "--model", model)
+
+    (written,) = (folder / "maps").iterdir()
+    overlay = np.asarray(Image.open(written)).astype(int)
+    assert overlay.shape == (32, 32, 3)
+    assert np.ptp(overlay[:, :12], axis=2).max() == 0  # grey where nothing speaks for the class
+    assert np.ptp(overlay[:, 20:], axis=2).min() > 50
+
+
+def test_globs_folders_and_names_that_fit_nothing(model, folder, capsys):
+    (folder / "deep" / "er").mkdir(parents=True)
+    (folder / "glioma.png").rename(folder / "deep" / "er" / "glioma.png")
+
+    status, out, _ = predict(capsys, folder / "**" / "*ma.png", "--json", "--model", model)
+    assert sorted(json.loads(line)["class"] for line in out.splitlines()) == ["glioma", "meningioma"]
+    assert status == 0
+
+    status, out, err = predict(capsys, folder / "*.dcm", folder / "absent.png", "--json", "--model", model)
+    assert (status, out) == (2, "")
+    assert err.count("is not there") == 2
+
+
+def test_more_files_than_fit_a_batch_keep_their_order(model, tmp_path, capsys):
+    values = np.random.default_rng(3).integers(40, 215, 70)
+    for number, value in enumerate(values):
+        Image.new("L", (32, 32), int(value)).save(tmp_path / f"{number:03d}.png")
+
+    _, out, _ = predict(capsys, tmp_path, "--json", "--model", model)
+
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert [row["file"][-7:] for row in rows] == [f"{number:03d}.png" for number in range(70)]
+    for row, value in zip(rows, values, strict=True):
+        assert list(row["probabilities"].values()) == pytest.approx(tiny_probabilities(value / 255), abs=1e-4)
+
+
+def test_without_a_model_it_says_how_to_name_one(folder, capsys, monkeypatch):
+    monkeypatch.chdir(folder)
+    status, out, err = predict(capsys, "glioma.png")
+    assert (status, out) == (1, "")
+    assert "--model" in err
