@@ -1,0 +1,154 @@
+"""`brain-tumor evaluate`: score a model on a folder of pictures with a folder per class, as the pipeline scores it."""
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from brain_tumor.errors import UserError
+from brain_tumor.evaluation.metrics import classification_text, confusion, evaluate
+from brain_tumor.files import write_json
+from brain_tumor.progress import progress
+from brain_tumor.serving.predict import NOT_ALIKE, UNREADABLE
+from brain_tumor.serving.predictor import Predictor
+from brain_tumor.serving.stream import add_model_argument, answers, expand
+
+TUMOUR, HEALTHY = "tumor", "notumor"
+"""The folder of tumours of unknown type, and the class of pictures without one."""
+
+
+@dataclass
+class Scored:
+    """Answers for the pictures of some folders.
+
+    Attributes:
+        probabilities: a row a picture.
+        labels: a class index a picture; -1 for a tumour of unknown type.
+        familiar: whether a picture is like the training images.
+        unreadable: how many files could not be read.
+    """
+
+    probabilities: list[list[float]] = field(default_factory=list)
+    labels: list[int] = field(default_factory=list)
+    familiar: list[bool] = field(default_factory=list)
+    unreadable: int = 0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `brain-tumor evaluate`."""
+    parser.epilog = f"Exit status: 0; {UNREADABLE} if files could not be read."
+    parser.add_argument(
+        "folder",
+        type=Path,
+        metavar="FOLDER",
+        help=f"holds a folder for each class, by the names of the model; {TUMOUR} holds tumours of unknown type, for "
+        "which it is told how many are called a tumour",
+    )
+    parser.add_argument(
+        "--map", action="append", default=[], metavar="NAME=CLASS", help="a folder of another name; may be repeated"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the scores there")
+    add_model_argument(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Score a folder; returns the exit status."""
+    predictor = Predictor(args.model)
+    classes = predictor.exported.classes
+    scored = score_folders(predictor, class_folders(args.folder, args.map, classes))
+    scores = summary(scored, classes)
+    print(text(scored, scores, classes))
+    if args.json:
+        write_json(args.json, scores)
+    return UNREADABLE if scored.unreadable else 0
+
+
+def class_folders(folder: Path, mapping: Sequence[str], classes: Sequence[str]) -> dict[Path, str]:
+    """The class of each folder below `folder`; hidden ones are passed over.
+
+    Raises:
+        UserError: no such folder, none below it, or one whose name is no class and not mapped to one.
+    """
+    known = (*classes, TUMOUR)
+    names = {name: name for name in known}
+    for entry in mapping:
+        name, sign, label = entry.partition("=")
+        if not sign or label not in known:
+            raise UserError(f"--map {entry}: expected NAME=CLASS with a class of {', '.join(known)}")
+        names[name] = label
+    if not folder.is_dir():
+        raise UserError(f"{folder} is no folder: name one that holds a folder for each class")
+    below = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if not below:
+        raise UserError(f"{folder} holds no folders: expected some of {', '.join(known)}")
+    for path in below:
+        if path.name not in names:
+            raise UserError(f"{path}: its name is no class: add --map {path.name}=CLASS, one of {', '.join(known)}")
+    return {path: names[path.name] for path in below}
+
+
+def score_folders(predictor: Predictor, folders: Mapping[Path, str]) -> Scored:
+    """Answers for all pictures of the folders; files that cannot be read are named on stderr and left out."""
+    scored = Scored()
+    classes = predictor.exported.classes
+    for folder, label in folders.items():
+        for answer in progress(folder.name, unit="file")(answers(predictor, expand([str(folder)]))):
+            if answer.error:
+                scored.unreadable += 1
+                print(f"error: {answer.error}", file=sys.stderr)
+            for prediction in answer.predictions:
+                scored.probabilities.append(list(prediction.probabilities.values()))
+                scored.labels.append(-1 if label == TUMOUR else classes.index(label))
+                scored.familiar.append(prediction.familiar)
+    if not scored.labels:
+        raise UserError(f"no pictures in {', '.join(map(str, folders))}")
+    return scored
+
+
+def summary(scored: Scored, classes: Sequence[str]) -> dict[str, Any]:
+    """Scores as `evaluation.metrics.evaluate` gives them, and what only such a folder has, ready for JSON.
+
+    All pictures count, whether they are like the training images or not; `not_like_training_images` tells how many are
+    not. `tumour_of_unknown_type` has `images`, `called_tumour` and their ratio, `sensitivity`.
+    """
+    probabilities, labels = np.array(scored.probabilities), np.array(scored.labels)
+    scores: dict[str, Any] = {}
+    if (labels >= 0).any():
+        scores |= evaluate(probabilities[labels >= 0], labels[labels >= 0], classes)
+    unknown = probabilities[labels < 0]
+    if len(unknown):
+        called = int((unknown.argmax(axis=1) != list(classes).index(HEALTHY)).sum())
+        scores["tumour_of_unknown_type"] = {
+            "images": len(unknown),
+            "called_tumour": called,
+            "sensitivity": called / len(unknown),
+        }
+    scores["not_like_training_images"] = int(np.sum(~np.array(scored.familiar)))
+    scores["unreadable_files"] = scored.unreadable
+    return scores
+
+
+def text(scored: Scored, scores: Mapping[str, Any], classes: Sequence[str]) -> str:
+    """The scores for a terminal."""
+    probabilities, labels = np.array(scored.probabilities), np.array(scored.labels)
+    typed = labels >= 0
+    parts = []
+    if typed.any():
+        parts.append(classification_text(probabilities[typed], labels[typed], classes))
+        parts.append("true class by row, called so by column:")
+        width = max(map(len, classes))
+        parts.append("  ".join([" " * width, *(f"{name:>{width}}" for name in classes)]))
+        for name, counts in zip(classes, confusion(probabilities[typed], labels[typed], classes), strict=True):
+            parts.append("  ".join([f"{name:>{width}}", *(f"{count:>{width},}" for count in counts)]))
+    unknown = scores.get("tumour_of_unknown_type")
+    if unknown:
+        parts.append(
+            f"tumours of unknown type: {unknown['called_tumour']:,} of {unknown['images']:,} called a tumour "
+            f"({unknown['sensitivity']:.1%})"
+        )
+    parts.append(f"{NOT_ALIKE}: {scores['not_like_training_images']:,} of {len(labels):,} pictures")
+    return "\n".join(parts)

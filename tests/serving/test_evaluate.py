@@ -1,0 +1,64 @@
+import json
+
+import pytest
+from PIL import Image
+from sklearn.metrics import balanced_accuracy_score, f1_score
+
+from brain_tumor.data.catalog import CLASSES
+from brain_tumor.serving import cli
+from serving.tiny import CENTRES, write_tiny_model
+
+NAMES = {"glioma": "GBM", "meningioma": "meningioma", "notumor": "healthy", "pituitary": "pituitary"}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return write_tiny_model(tmp_path_factory.mktemp("tiny") / "model.onnx")
+
+
+def write(folder, brightness):
+    folder.mkdir(parents=True, exist_ok=True)
+    Image.new("L", (32, 32), round(CENTRES[brightness] * 255)).save(folder / f"{len(list(folder.iterdir()))}.png")
+
+
+def test_scores_are_those_of_scikit_learn_and_names_are_mapped(model, tmp_path, capsys):
+    called = {0: (0, 0, 1), 1: (1,), 2: (2, 2, 2, 0), 3: (3, 1)}
+    for label, brightnesses in called.items():
+        for brightness in brightnesses:
+            write(tmp_path / "set" / NAMES[CLASSES[label]], brightness)
+    for brightness in (0, 1, 2):
+        write(tmp_path / "set" / "tumor", brightness)
+    (tmp_path / "set" / "healthy" / "cut.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+
+    options = ["--map", "GBM=glioma", "--map", "healthy=notumor", "--json", str(tmp_path / "scores.json")]
+    status = cli.main(["evaluate", str(tmp_path / "set"), *options, "--model", str(model)])
+
+    scores = json.loads((tmp_path / "scores.json").read_text())
+    truth = [label for label, answers in called.items() for _ in answers]
+    answers = [answer for answers in called.values() for answer in answers]
+    assert scores["accuracy"] == pytest.approx(7 / 10)
+    assert scores["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(truth, answers))
+    assert scores["macro_f1"] == pytest.approx(f1_score(truth, answers, average="macro"))
+    assert scores["tumour_of_unknown_type"] == {"images": 3, "called_tumour": 2, "sensitivity": 2 / 3}
+    assert scores["unreadable_files"] == 1
+    assert status == 2
+    captured = capsys.readouterr()
+    assert "cut.png" in captured.err
+    assert "2 of 3 called a tumour" in captured.out
+
+
+def test_folders_that_cannot_be_scored_are_one_line(model, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "odd" / "other").mkdir(parents=True)
+    (tmp_path / "none" / "glioma").mkdir(parents=True)
+    for arguments, reason in (
+        ([tmp_path / "absent"], "is no folder"),
+        ([tmp_path / "empty"], "holds no folders"),
+        ([tmp_path / "odd"], "--map other=CLASS"),
+        ([tmp_path / "odd", "--map", "other=cat"], "expected NAME=CLASS"),
+        ([tmp_path / "none"], "no pictures"),
+    ):
+        assert cli.main(["evaluate", *map(str, arguments), "--model", str(model)]) == 1
+        error = capsys.readouterr().err
+        assert reason in error
+        assert error.count("\n") == 1
