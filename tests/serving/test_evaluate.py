@@ -2,11 +2,11 @@ import json
 
 import pytest
 from PIL import Image
+from serving.tiny import CENTRES, write_tiny_model
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
 from brain_tumor.data.catalog import CLASSES
 from brain_tumor.serving import cli
-from serving.tiny import CENTRES, write_tiny_model
 
 NAMES = {"glioma": "GBM", "meningioma": "meningioma", "notumor": "healthy", "pituitary": "pituitary"}
 

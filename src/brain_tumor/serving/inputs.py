@@ -30,8 +30,8 @@ FORMATS = ("BMP", "JPEG", "PNG", "TIFF", "WEBP")
 SUFFIXES = IMAGE_SUFFIXES | {".dcm", ".nii", ".nii.gz"}
 """Files that are read when a folder is named; a file that is named itself is read whatever it is called."""
 
-MAX_BYTES = 512_000_000
-"""Of a file, and of a volume once unpacked."""
+MAX_BYTES = 2**29
+"""Of a file, and of a volume once unpacked in single precision: 512 slices of 512 x 512."""
 
 MAX_FRAMES = 4096
 
@@ -171,7 +171,7 @@ def _nifti(name: str, content: bytes) -> Iterator[Picture]:
     kind = nibabel.Nifti1Image if content[344:348] == b"n+1\0" else nibabel.Nifti2Image
     header = kind.header_class.from_fileobj(io.BytesIO(content))
     shape = header.get_data_shape()
-    if len(shape) < 2 or any(size > 1 for size in shape[3:]) or header.get_data_dtype().fields:
+    if len(shape) < 2 or any(size > 1 for size in shape[3:]) or header.get_data_dtype().kind not in "iuf":
         raise UserError(f"{name}: shape {shape} of {header.get_data_dtype()}: expected a volume of grey values")
     rows, columns, frames = (*shape, 1)[:3]
     _check_size(name, rows, columns, frames, header.get_data_dtype().itemsize)
@@ -223,7 +223,7 @@ def _square_pixels(name: str, grey: Pixels, row_spacing: float, column_spacing: 
 def _check_size(name: str, rows: int, columns: int, frames: int, sample_bytes: int) -> None:
     if min(rows, columns, frames) < 1:
         raise UserError(f"{name}: {rows} x {columns} pixels, {frames} frames: the header is damaged")
-    if rows * columns > MAX_PIXELS or frames > MAX_FRAMES or rows * columns * frames * sample_bytes > MAX_BYTES:
+    if rows * columns > MAX_PIXELS or frames > MAX_FRAMES or rows * columns * frames * max(4, sample_bytes) > MAX_BYTES:
         raise UserError(
             f"{name}: {frames} of {rows} x {columns} pixels: at most {MAX_PIXELS:,} pixels, {MAX_FRAMES:,} frames and "
             f"{MAX_BYTES:,} bytes are read"
