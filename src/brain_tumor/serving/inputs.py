@@ -42,6 +42,10 @@ ISOTROPIC = 1.2
 """Spacings that differ by less than this factor name no slice axis; slices are axial then."""
 
 
+# Of odd values in parts of a file that are not used. For the whole process, because filters are not safe for threads.
+warnings.filterwarnings("ignore", module=r"(PIL|pydicom|nibabel)\b")
+
+
 @dataclass(frozen=True)
 class Picture:
     """A grey picture from a file.
@@ -119,19 +123,17 @@ def _raster(name: str, content: bytes) -> Pixels:
 
 
 def _dicom(name: str, content: bytes) -> Iterator[Picture]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of odd values in other elements
-        data = pydicom.dcmread(io.BytesIO(content))
-        if "PixelData" not in data:
-            raise UserError(f"{name} is DICOM without pixels: remove it")
-        frames = int(data.get("NumberOfFrames") or 1)
-        rows, columns, samples = int(data.Rows), int(data.Columns), int(data.get("SamplesPerPixel") or 1)
-        _check_size(name, rows, columns, frames, samples * int(data.BitsAllocated) // 8)
-        modality = str(data.get("Modality") or "") or None
-        single = frames == 1
-        for number, values in enumerate(iter_pixels(data)):
-            grey = _dicom_grey(data, values, samples)
-            yield Picture(grey, None if single else number, modality)
+    data = pydicom.dcmread(io.BytesIO(content))
+    if "PixelData" not in data:
+        raise UserError(f"{name} is DICOM without pixels: remove it")
+    frames = int(data.get("NumberOfFrames") or 1)
+    rows, columns, samples = int(data.Rows), int(data.Columns), int(data.get("SamplesPerPixel") or 1)
+    _check_size(name, rows, columns, frames, samples * int(data.BitsAllocated) // 8)
+    modality = str(data.get("Modality") or "") or None
+    single = frames == 1
+    for number, values in enumerate(iter_pixels(data)):
+        grey = _dicom_grey(data, values, samples)
+        yield Picture(grey, None if single else number, modality)
 
 
 def _dicom_grey(data: pydicom.Dataset, values: NDArray[Any], samples: int) -> Pixels:
