@@ -7,8 +7,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from brain_tumor.data.arrays import INDEX_COLUMNS, Part
+from brain_tumor.data.arrays import Part
 from brain_tumor.data.catalog import CLASSES
+from brain_tumor.data.images import Reader
 from brain_tumor.errors import UserError
 from brain_tumor.evaluation.novelty import fit
 from brain_tumor.explanation.gradcam import grad_cam
@@ -24,8 +25,7 @@ def part(images):
     rng = np.random.default_rng(images)
     coarse = rng.integers(0, 256, (images, 8, 8), dtype=np.uint8)
     pixels = coarse.repeat(SIZE // 8, axis=1).repeat(SIZE // 8, axis=2)
-    rows = [(f"{number}.png", CLASSES[number % 4], 0, f"{number}.png") for number in range(images)]
-    return Part(pixels, pd.DataFrame(rows, columns=list(INDEX_COLUMNS)))
+    return Part(pixels, pd.DataFrame({"copy": np.zeros(images, int)}))
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def classifier():
     made = Classifier(
         Description(
             classes=CLASSES,
-            image_size=SIZE,
+            reader=Reader(size=SIZE),
             backbone="vgg16",
             head="pooled",
             trainable="block5",
@@ -167,7 +167,7 @@ def test_another_head_or_size_is_refused(classifier, train_part, validation_part
     with pytest.raises(UserError, match="only a model with the pooled head"):
         export(other, train_part, validation_part, tmp_path / "model.onnx", int8=False)
 
-    larger = Classifier(classifier.description.model_copy(update={"image_size": 96})).eval()
+    larger = Classifier(classifier.description.model_copy(update={"reader": Reader(size=96)})).eval()
     with pytest.raises(UserError, match="64 pixels a side, the model of 96"):
         export(larger, train_part, validation_part, tmp_path / "model.onnx", int8=False)
 

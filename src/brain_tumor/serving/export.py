@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from brain_tumor.data.arrays import Part, open_arrays
-from brain_tumor.data.images import Pixels, Reader
+from brain_tumor.data.images import Pixels
 from brain_tumor.errors import UserError
 from brain_tumor.evaluation.novelty import Novelty, fit, threshold
 from brain_tumor.files import atomic_file
@@ -66,7 +66,7 @@ def export(classifier: Classifier, train: Part, validation: Part, path: Path, *,
     Raises:
         UserError: another head, or arrays of another size than the model's.
     """
-    size = classifier.description.image_size
+    size = classifier.description.reader.size
     if train.images.shape[1:] != (size, size):
         raise UserError(f"the arrays are of {train.images.shape[1]} pixels a side, the model of {size}: augment again")
     originals = np.flatnonzero(train.index["copy"] == 0)
@@ -87,7 +87,8 @@ def describe(classifier: Classifier, novelty_threshold: float, precision: Litera
     description = classifier.description
     return Exported(
         classes=description.classes,
-        reader=Reader(size=description.image_size),
+        reader=description.reader,
+        prediction_sets=description.prediction_sets,
         novelty_threshold=novelty_threshold,
         precision=precision,
         study=description.study,
@@ -150,7 +151,7 @@ def folded_head(classifier: Classifier) -> tuple[Tensor, Tensor]:
 
 def to_onnx(classifier: Classifier, novelty: Novelty) -> onnx.ModelProto:
     """The graph in full precision, for any number of images."""
-    size = classifier.description.image_size
+    size = classifier.description.reader.size
     graph = ExportGraph(classifier, novelty).eval().to(memory_format=torch.contiguous_format)
     example = torch.zeros(2, size, size, dtype=torch.uint8)
     with warnings.catch_warnings():

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brain_tumor.data.images import Pixels
+from brain_tumor.evaluation.prediction_sets import prediction_sets
 from brain_tumor.serving.exported import Engine, Exported
 from brain_tumor.serving.inputs import Picture, pictures
 
@@ -168,11 +169,8 @@ class Predictor:
         thresholds = self.exported.prediction_sets.get(COVERAGE)
         if thresholds is None:
             return None
-        return tuple(
-            name
-            for name, probability, limit in zip(self.exported.classes, probabilities, thresholds, strict=True)
-            if probability >= 1 - limit
-        )
+        chosen = prediction_sets(probabilities, thresholds)
+        return tuple(name for name, inside in zip(self.exported.classes, chosen, strict=True) if inside)
 
 
 def heat_map(scores: NDArray[np.float32]) -> NDArray[np.float32]:
