@@ -1,6 +1,8 @@
 import csv
 import io
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -119,3 +121,11 @@ def test_without_a_model_it_says_how_to_name_one(folder, capsys, monkeypatch):
     status, out, err = predict(capsys, "glioma.png")
     assert (status, out) == (1, "")
     assert "--model" in err
+
+
+@pytest.mark.parametrize("module", ["predict", "web", "audit"])
+def test_the_light_install_is_enough(module):
+    code = f"import json, sys; import brain_tumor.serving.{module}; print(json.dumps(list(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    loaded = {name.partition(".")[0] for name in json.loads(done.stdout)}
+    assert not {"torch", "dvc", "sklearn", "scipy", "lightning", "onnx", "nncf", "albumentations"} & loaded
