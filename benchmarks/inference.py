@@ -2,8 +2,8 @@
 
     python benchmarks/inference.py FOLDER --model release/model.onnx --peer PEER_PYTHON
 
-PEER_PYTHON is the Python of a virtual environment of its own in which `pip install detect-tumor==0.1.1` was run; without
-it only this project is timed. Writes benchmarks/inference.csv.
+PEER_PYTHON is the Python of a virtual environment of its own in which `pip install detect-tumor==0.1.1` was run;
+without it only this project is timed. Writes benchmarks/inference.csv.
 """
 
 import argparse
@@ -24,7 +24,8 @@ RESULT = Path(__file__).with_suffix(".csv")
 
 PEER = """
 import sys, time
-from {module} import {call} as predict
+from detect_tumor.detector import TumorDetector
+predict = TumorDetector().predict
 paths = sys.stdin.read().split("\\n")
 predict(paths[0])
 start = time.perf_counter()
@@ -41,7 +42,6 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--peer", metavar="PEER_PYTHON")
-    parser.add_argument("--peer-call", default="detect_tumor:predict", metavar="MODULE:FUNCTION")
     args = parser.parse_args()
     every = list(expand([args.folder]))
     paths = every[:: max(1, len(every) // args.images)][: args.images]
@@ -51,7 +51,7 @@ def main() -> None:
         "batches": lambda: in_batches(predictor, paths),
     }
     if args.peer:
-        ways["detect-tumor 0.1.1"] = lambda: peer(args.peer, args.peer_call, paths)
+        ways["detect-tumor 0.1.1"] = lambda: peer(args.peer, paths)
     for way in ways.values():
         way()
     # Ways take turns, so that what else the machine does meets all of them.
@@ -91,17 +91,10 @@ def in_batches(predictor: Predictor, paths: Sequence[Path]) -> float:
     return time.perf_counter() - start
 
 
-def peer(python: str, call: str, paths: Sequence[Path]) -> float:
+def peer(python: str, paths: Sequence[Path]) -> float:
     """Seconds of the peer in its own process, without its start."""
-    module, function = call.split(":")
-    code = PEER.format(module=module, call=function)
-    done = subprocess.run(
-        [python, "-c", code],
-        input="\n".join(str(path.resolve()) for path in paths),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    files = "\n".join(str(path.resolve()) for path in paths)
+    done = subprocess.run([python, "-c", PEER], input=files, capture_output=True, text=True, check=True)
     return float(done.stdout.split()[-1])
 
 

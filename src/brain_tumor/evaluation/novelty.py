@@ -89,4 +89,5 @@ def _unit(features: NDArray[np.floating]) -> NDArray[np.float64]:
     """Rows scaled to length 1; a row of zeros stays zero."""
     values = np.asarray(features, np.float64)
     lengths = np.linalg.norm(values, axis=1, keepdims=True)
-    return np.divide(values, lengths, out=np.zeros_like(values), where=lengths > 0)
+    unit: NDArray[np.float64] = np.divide(values, lengths, out=np.zeros_like(values), where=lengths > 0)
+    return unit

@@ -8,9 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from brain_tumor.errors import UserError
-from brain_tumor.evaluation.metrics import classification_text, confusion, evaluate
+from brain_tumor.evaluation.metrics import (
+    BY_CLASS,
+    OVERALL,
+    class_scores,
+    classification_text,
+    confusion,
+    overall_scores,
+    tumour_sensitivity,
+)
 from brain_tumor.files import write_json
 from brain_tumor.progress import progress
 from brain_tumor.serving.predict import NOT_ALIKE, UNREADABLE
@@ -110,23 +119,26 @@ def score_folders(predictor: Predictor, folders: Mapping[Path, str]) -> Scored:
 
 
 def summary(scored: Scored, classes: Sequence[str]) -> dict[str, Any]:
-    """Scores as `evaluation.metrics.evaluate` gives them, and what only such a folder has, ready for JSON.
+    """Scores as the pipeline has them, and what only such a folder has, ready for JSON.
 
     All pictures count, whether they are like the training images or not; `not_like_training_images` tells how many are
-    not. `tumour_of_unknown_type` has `images`, `called_tumour` and their ratio, `sensitivity`.
+    not. `tumour_of_unknown_type` has `images`, and the `sensitivity` by largest probability. What has no denominator is
+    None.
     """
     probabilities, labels = np.array(scored.probabilities), np.array(scored.labels)
     scores: dict[str, Any] = {}
-    if (labels >= 0).any():
-        scores |= evaluate(probabilities[labels >= 0], labels[labels >= 0], classes)
-    unknown = probabilities[labels < 0]
-    if len(unknown):
-        called = int((unknown.argmax(axis=1) != list(classes).index(HEALTHY)).sum())
-        scores["tumour_of_unknown_type"] = {
-            "images": len(unknown),
-            "called_tumour": called,
-            "sensitivity": called / len(unknown),
+    typed = labels >= 0
+    if typed.any():
+        overall = overall_scores(probabilities[typed], labels[typed])[0]
+        each = class_scores(probabilities[typed], labels[typed])[0]
+        scores |= {"images": int(typed.sum())} | _named(OVERALL, overall)
+        scores["per_class"] = {
+            name: {"images": int((labels == index).sum())} | _named(BY_CLASS, each[index])
+            for index, name in enumerate(classes)
         }
+    if not typed.all():
+        found = tumour_sensitivity(probabilities[~typed], list(classes).index(HEALTHY))[0]
+        scores["tumour_of_unknown_type"] = {"images": int((~typed).sum()), "sensitivity": float(found[0])}
     scores["not_like_training_images"] = int(np.sum(~np.array(scored.familiar)))
     scores["unreadable_files"] = scored.unreadable
     return scores
@@ -142,13 +154,14 @@ def text(scored: Scored, scores: Mapping[str, Any], classes: Sequence[str]) -> s
         parts.append("true class by row, called so by column:")
         width = max(map(len, classes))
         parts.append("  ".join([" " * width, *(f"{name:>{width}}" for name in classes)]))
-        for name, counts in zip(classes, confusion(probabilities[typed], labels[typed], classes), strict=True):
+        for name, counts in zip(classes, confusion(probabilities[typed], labels[typed]), strict=True):
             parts.append("  ".join([f"{name:>{width}}", *(f"{count:>{width},}" for count in counts)]))
     unknown = scores.get("tumour_of_unknown_type")
     if unknown:
-        parts.append(
-            f"tumours of unknown type: {unknown['called_tumour']:,} of {unknown['images']:,} called a tumour "
-            f"({unknown['sensitivity']:.1%})"
-        )
+        parts.append(f"tumours of unknown type: {unknown['sensitivity']:.1%} of {unknown['images']:,} called a tumour")
     parts.append(f"{NOT_ALIKE}: {scores['not_like_training_images']:,} of {len(labels):,} pictures")
     return "\n".join(parts)
+
+
+def _named(names: Sequence[str], values: NDArray[np.float64]) -> dict[str, float | None]:
+    return {name: None if np.isnan(value) else float(value) for name, value in zip(names, values, strict=True)}

@@ -110,6 +110,11 @@ class ExportGraph(nn.Module):
     activation maps (Zhou et al. 2016) are a 1 x 1 convolution, and the logits are sums over the maps.
     """
 
+    weight: Tensor
+    bias: Tensor
+    mean: Tensor
+    root: Tensor
+
     def __init__(self, classifier: Classifier, novelty: Novelty) -> None:
         """Raises: UserError for another head than `pooled`."""
         super().__init__()

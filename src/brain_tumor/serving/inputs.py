@@ -17,8 +17,9 @@ import nibabel
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
-from PIL import Image
-from pydicom.pixels import apply_modality_lut, iter_pixels
+from PIL import Image, UnidentifiedImageError
+from pydicom.pixels.processing import apply_modality_lut
+from pydicom.pixels.utils import iter_pixels
 
 from brain_tumor.data.catalog import IMAGE_SUFFIXES
 from brain_tumor.data.images import MAX_PIXELS, Pixels, _grey
@@ -117,7 +118,11 @@ def to_grey(values: NDArray[Any], low: float, high: float) -> Pixels:
 
 
 def _raster(name: str, content: bytes) -> Pixels:
-    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+    try:
+        image = Image.open(io.BytesIO(content), formats=FORMATS)
+    except UnidentifiedImageError:
+        raise UserError(f"{name} cannot be read (of no known format, or damaged): replace or remove it") from None
+    with image:
         _check_size(name, image.height, image.width, 1, 4)
         return np.asarray(_grey(image))
 
@@ -171,13 +176,13 @@ def _nifti(name: str, content: bytes) -> Iterator[Picture]:
         if len(content) > MAX_BYTES:
             raise UserError(f"{name}: more than {MAX_BYTES:,} bytes once unpacked")
     kind = nibabel.Nifti1Image if content[344:348] == b"n+1\0" else nibabel.Nifti2Image
-    header = kind.header_class.from_fileobj(io.BytesIO(content))
+    header = kind.header_class.from_fileobj(io.BytesIO(content))  # type: ignore[no-untyped-call]
     shape = header.get_data_shape()
     if len(shape) < 2 or any(size > 1 for size in shape[3:]) or header.get_data_dtype().kind not in "iuf":
         raise UserError(f"{name}: shape {shape} of {header.get_data_dtype()}: expected a volume of grey values")
     rows, columns, frames = (*shape, 1)[:3]
     _check_size(name, rows, columns, frames, header.get_data_dtype().itemsize)
-    volume = nibabel.as_closest_canonical(kind.from_bytes(content))
+    volume = nibabel.as_closest_canonical(kind.from_bytes(content))  # type: ignore[no-untyped-call]
     values = np.asanyarray(volume.dataobj, np.float32).reshape(
         volume.shape[:3] if len(shape) > 2 else (*volume.shape, 1)
     )

@@ -184,8 +184,7 @@ def heat_map(scores: NDArray[np.float32]) -> NDArray[np.float32]:
     """
     positive = np.maximum(scores, 0)
     highest = float(positive.max())
-    heat: NDArray[np.float32] = positive / highest if highest > 0 else positive
-    return heat
+    return np.asarray(positive / highest if highest > 0 else positive, np.float32)
 
 
 def enlarge(heat: NDArray[np.float32], size: int) -> NDArray[np.float32]:
