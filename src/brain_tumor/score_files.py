@@ -1,0 +1,123 @@
+"""What the evaluation leaves behind in `plots/`: tables for `dvc plots show`, and figures."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from brain_tumor.data.annotations import Outline
+from brain_tumor.data.arrays import Arrays, Part
+from brain_tumor.data.catalog import CLASSES
+from brain_tumor.data.images import Pixels, read_images
+from brain_tumor.data.masks import masks_at_model_size
+from brain_tumor.evaluation.blanking import blank_out, elsewhere
+from brain_tumor.evaluation.confound import file_features, guess_tumour, histogram, surroundings
+from brain_tumor.evaluation.curves import precision_recall_curves, roc_curves
+from brain_tumor.evaluation.metrics import confusion
+from brain_tumor.evaluation.summary import confusion_table, surest_mistakes
+from brain_tumor.evaluation.tables import SOURCE_COLUMNS, Predictions, binary_table, blanking_rows, source_table
+from brain_tumor.files import atomic_file
+from brain_tumor.plots import save
+from brain_tumor.score_plots import confusion_matrix, mistakes_sheet, ranking_curves
+
+HEALTHY = CLASSES.index("notumor")
+
+MISTAKES = 24
+"""How many of the surest mistakes are shown."""
+
+Ask = Callable[[Pixels], NDArray[np.float64]]
+"""From images at model size to calibrated probabilities (images, classes)."""
+
+
+def write_predictions(folder: Path, predictions: Predictions, test: Part) -> None:
+    """Every prediction, which classes are confused, curves of each class, and the surest mistakes."""
+    values = predictions.probabilities, predictions.labels
+    names = np.array(CLASSES)
+    table = pd.DataFrame({"path": test.index["path"], "actual": names[predictions.labels]})
+    table["predicted"] = names[predictions.probabilities.argmax(axis=1)]
+    table[list(CLASSES)] = predictions.probabilities.round(6)
+    write_table(folder / "predictions.csv", table)
+    write_table(folder / "confusion.csv", confusion_table(predictions))
+    save(confusion_matrix(confusion(*values), CLASSES), folder / "confusion_matrix.png")
+    roc, precision_recall = roc_curves(*values, CLASSES), precision_recall_curves(*values, CLASSES)
+    write_table(folder / "roc.csv", roc)
+    write_table(folder / "precision_recall.csv", precision_recall)
+    save(ranking_curves(roc, precision_recall, CLASSES), folder / "ranking_curves.png")
+    rows = surest_mistakes(predictions, MISTAKES)
+    surest = predictions.probabilities.max(axis=1)
+    captions = [
+        f"is {row['actual']}\ncalled {row['predicted']}, p = {surest[number]:.3f}"
+        for number, row in zip(rows, table.iloc[rows].to_dict("records"), strict=True)
+    ]
+    save(mistakes_sheet([test.images[row] for row in rows], captions), folder / "surest_mistakes.png")
+
+
+def write_confound(folder: Path, raw: Path, arrays: Arrays, predictions: Predictions) -> None:
+    """How well tumour is told from no tumour by files, surroundings and grey values alone."""
+    train, test = arrays.train, arrays.test
+    originals = train.index["copy"].to_numpy() == 0
+    paths = [[raw / path for path in index["path"]] for index in (train.index[originals], test.index)]
+    size = train.images.shape[1]
+    seen = train.images[originals], test.images
+    whole = [read_images(files, size) for files in paths]
+    features = {
+        "file: size, aspect, colour": [file_features(files) for files in paths],
+        "border and background, whole picture": [surroundings(images) for images in whole],
+        "border and background, as the network sees it": [surroundings(images) for images in seen],
+        "histogram, whole picture": [histogram(images) for images in whole],
+        "histogram, as the network sees it": [histogram(images) for images in seen],
+    }
+    tumour = train.labels[originals] != HEALTHY
+    guesses = {name: guess_tumour(known, tumour, new, predictions.seed) for name, (known, new) in features.items()}
+    network = predictions.probabilities[:, HEALTHY]
+    guesses["the network"] = np.stack([network, 1 - network], axis=1)
+    write_table(folder / "confound.csv", binary_table(guesses, predictions.labels != HEALTHY, predictions))
+
+
+def write_blanked(
+    folder: Path, outlines: Mapping[str, Outline], test: Part, predictions: Predictions, ask: Ask
+) -> None:
+    """What rightly found tumours are called when they are filled with their surroundings."""
+    size = test.images.shape[1]
+    rows, masks = masks_at_model_size(outlines, test.index["path"].tolist(), test.frames, size)
+    found = predictions.right[rows] & (predictions.labels[rows] != HEALTHY)
+    chosen, masks = rows[found], masks[found]
+    if not len(chosen):
+        write_table(folder / "blanked.csv", pd.DataFrame(columns=["blanked", "class", "images"]))
+        return
+    images, before = test.images[chosen], predictions.part(np.isin(np.arange(len(test)), chosen))
+    mirrored, clear = elsewhere(masks)
+    tables = [blanking_rows("the tumour", before, ask(blank_out(images, masks)), HEALTHY)]
+    if clear.any():
+        control = ask(blank_out(images[clear], mirrored[clear]))
+        tables.append(blanking_rows("the same place on the other side", before.part(clear), control, HEALTHY))
+    write_table(folder / "blanked.csv", pd.concat(tables))
+
+
+def write_new_sources(folder: Path, part: Part | None, groups: pd.Series, seed: int, ask: Ask) -> dict[str, float]:
+    """How held-back pictures of further data sets are called; without any, a table without rows.
+
+    Args:
+        folder: of the table.
+        part: the pictures.
+        groups: by path, equal for images that depend on one another.
+        seed: of the intervals.
+        ask: the network.
+
+    Returns:
+        For each class that is there the share that is called rightly, for the headline.
+    """
+    table = pd.DataFrame(columns=list(SOURCE_COLUMNS))
+    if part is not None:
+        names, units = part.index["class"].to_numpy(str), part.index["path"].map(groups).to_numpy(str)
+        table = source_table(ask(part.images), names, units, HEALTHY, seed)
+    write_table(folder / "new_sources.csv", table)
+    return {f"new_sources_{row['class']}": row["called_rightly"] for row in table.to_dict("records")}
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a table as CSV, whole or not at all."""
+    with atomic_file(path) as temporary:
+        table.to_csv(temporary, index=False, float_format="%.6g")
