@@ -3,9 +3,11 @@
 from itertools import combinations
 from pathlib import Path
 
-import pandas as pd
 import pytest
+from data.by_hash import across_splits, copies_by_hash
 
+from brain_tumor.data.annotation_sources import MATCHED_SLICES, write_annotations
+from brain_tumor.data.annotations import read_slices
 from brain_tumor.data.archives import copy_files, open_tree
 from brain_tumor.data.catalog import read_catalog
 from brain_tumor.data.duplicates import find_copies, group_names
@@ -22,22 +24,41 @@ MISLABELLED = ("Te-piTr_0002", "Tr-pi_0043", "Tr-pi_0515", "Tr-pi_0520")
 
 
 @pytest.fixture(scope="module")
-def found(real_data, tmp_path_factory):
-    """Catalog and pairs of copies."""
-    raw = tmp_path_factory.mktemp("raw")
+def raw(real_data, tmp_path_factory):
+    """The images of the set, and annotations if they lie beside it."""
+    folder = tmp_path_factory.mktemp("raw")
     with open_tree(real_data) as tree:
         names = [name for name in tree.names if name.endswith(".jpg")]
-        copy_files(tree, {name: name for name in names}, raw)
+        copy_files(tree, {name: name for name in names}, folder)
+    if (real_data.parent / MATCHED_SLICES).is_file():
+        write_annotations(real_data.parent, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def found(raw):
+    """Catalog and pairs of copies."""
     catalog = read_catalog(raw)
     return catalog, find_copies(raw, catalog, PARAMS.split.copy_threshold)
 
 
-def test_pairs_of_one_slice_are_found_and_no_others(real_data, found):
-    file = real_data.parent / "cheng_slices.csv"
-    if not file.is_file():
+@pytest.fixture(scope="module")
+def found_by_hash(raw, found):
+    catalog, _ = found
+    return copies_by_hash([raw / path for path in catalog["path"]])
+
+
+@pytest.fixture(scope="module")
+def slices(raw):
+    table = read_slices(raw)
+    if table is None:
         pytest.skip("no annotations beside the archive")
+    return table
+
+
+def test_pairs_of_one_slice_are_found_and_no_others(slices, found):
     catalog, pairs = found
-    shown = catalog["path"].map(pd.read_csv(file).set_index("image")["cheng_slice"])
+    shown = catalog["path"].map(slices.set_index("image")["slice"])
     groups = group_names(catalog["path"].tolist(), pairs)
 
     same = [pair for _, rows in shown.dropna().groupby(shown) for pair in combinations(rows.index, 2)]
@@ -77,3 +98,27 @@ def test_no_group_lies_across_splits(found, protocol):
 
     used = split[split["split"] != "excluded"]
     assert used.groupby("group")["split"].nunique().max() == 1
+
+
+@pytest.mark.parametrize("protocol", ["leak_free", "grouped"])
+def test_hashes_find_no_copies_across_splits(found, found_by_hash, protocol):
+    catalog, pairs = found
+    split = assign(catalog, pairs, None, PARAMS.split.model_copy(update={"protocol": protocol}), PARAMS.seed)
+
+    assert across_splits(found_by_hash, split) == []
+
+
+def test_hashes_find_no_copies_across_splits_by_patient(slices, found, found_by_hash):
+    catalog, pairs = found
+    split = assign(catalog, pairs, slices, PARAMS.split.model_copy(update={"protocol": "patient"}), PARAMS.seed)
+
+    assert across_splits(found_by_hash, split) == []
+
+
+def test_hashes_see_the_copies_across_published_splits(found, found_by_hash):
+    """977 of the 982 test images that a plain correlation finds; a few fall between test and validation."""
+    catalog, pairs = found
+    split = assign(catalog, pairs, None, PARAMS.split.model_copy(update={"protocol": "published"}), PARAMS.seed)
+
+    tests = set(split.loc[split["split"] == TEST, "path"])
+    assert len(tests.intersection(*[sum(across_splits(found_by_hash, split), [])])) >= 950
