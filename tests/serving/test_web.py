@@ -89,6 +89,16 @@ def test_too_large_is_refused_declared_or_not(client, monkeypatch):
         assert "larger than" in response.json()["detail"]
 
 
+def test_uploads_that_together_take_too_much_room_are_told_to_come_again(client, model, monkeypatch):
+    monkeypatch.setattr(web, "HELD", 300)
+    content = png(np.random.default_rng(0).integers(0, 256, (40, 50)))
+    assert len(content) > 300
+    with TestClient(create_app(Predictor(model))) as crowded:
+        assert crowded.post("/api/predict", content=content).status_code == 503
+        assert crowded.post("/api/predict", content=b"none").status_code == 422  # the room was given back
+    assert client.post("/api/predict", content=content).status_code == 200
+
+
 def test_a_client_that_stalls_gets_408(model):
     app = create_app(Predictor(model), upload_seconds=0.05)
     sent = []
@@ -156,6 +166,24 @@ def test_requests_that_come_together_are_one_batch_and_get_their_own_answers(mod
 
     assert [answer[0].label for answer in answers] == list(CLASSES)
     assert sizes == [4]
+
+
+def test_a_large_volume_lets_other_requests_pass(model):
+    predictor = Predictor(model)
+    slices, picture = [predictor.prepare(Picture(flat(51)))] * 80, predictor.prepare(Picture(flat(153)))
+    done = []
+
+    async def ask(batcher, name, pictures):
+        answers = await batcher.predict(pictures)
+        done.append((name, len(answers), answers[0].label))
+
+    async def together():
+        async with Batcher(predictor) as batcher:
+            await asyncio.gather(ask(batcher, "volume", slices), ask(batcher, "picture", [picture]))
+
+    asyncio.run(together())
+
+    assert done == [("picture", 1, "notumor"), ("volume", 80, "glioma")]
 
 
 def test_a_defect_fails_its_requests_and_the_next_ones_go_on(model):

@@ -39,11 +39,17 @@ class Batcher:
             await self._worker
 
     async def predict(self, pictures: Sequence[Prepared]) -> list[Prediction]:
-        """Answers for pictures, in order.
+        """Answers for pictures, in order; those of a large volume let other requests pass in between.
 
         Raises:
             Busy: the queue is full.
         """
+        answers: list[Prediction] = []
+        for start in range(0, len(pictures), BATCH):
+            answers += await self._ask(pictures[start : start + BATCH])
+        return answers
+
+    async def _ask(self, pictures: Sequence[Prepared]) -> list[Prediction]:
         job = _Job(pictures, asyncio.get_running_loop().create_future())
         try:
             self._queue.put_nowait(job)

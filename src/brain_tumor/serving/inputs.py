@@ -36,6 +36,9 @@ MAX_BYTES = 2**29
 
 MAX_FRAMES = 4096
 
+DECODING, DECODING_WIDE = 8, 32
+"""Bytes that a pixel of a raster file takes while it is read: with up to 8 bits a channel, and with more."""
+
 DARKEST, BRIGHTEST = 0.5, 99.5
 """Percentiles that become black and white where a file names no window of its own."""
 
@@ -81,7 +84,7 @@ def read_bytes(path: Path) -> bytes:
         raise UserError(f"{path} cannot be read ({error.strerror})") from None
 
 
-def pictures(name: str, content: bytes) -> Iterator[Picture]:
+def pictures(name: str, content: bytes | bytearray, most: int = MAX_BYTES) -> Iterator[Picture]:
     """The pictures in a file, recognised by its content.
 
     A raster file (JPEG, PNG, TIFF, BMP, WebP) is one picture, of a TIFF file with pages the first. DICOM gives
@@ -90,6 +93,7 @@ def pictures(name: str, content: bytes) -> Iterator[Picture]:
     Args:
         name: of the file, for messages only.
         content: its bytes.
+        most: bytes of a volume once unpacked in single precision; larger ones are refused.
 
     Raises:
         UserError: empty, cut off, damaged, of another format, or too large.
@@ -98,11 +102,11 @@ def pictures(name: str, content: bytes) -> Iterator[Picture]:
         raise UserError(f"{name} is empty: replace or remove it")
     try:
         if content[128:132] == b"DICM":
-            yield from _dicom(name, content)
+            yield from _dicom(name, content, most)
         elif _is_nifti(content):
-            yield from _nifti(name, content)
+            yield from _nifti(name, content, most)
         else:
-            yield Picture(_raster(name, content))
+            yield Picture(_raster(name, content, most))
     except UserError:
         raise
     # Parsers of these formats let all kinds of exceptions through for damaged files, so none can be named here.
@@ -117,23 +121,23 @@ def to_grey(values: NDArray[Any], low: float, high: float) -> Pixels:
     return (scaled.clip(0, 1) * 255).round().astype(np.uint8)
 
 
-def _raster(name: str, content: bytes) -> Pixels:
+def _raster(name: str, content: bytes | bytearray, most: int) -> Pixels:
     try:
         image = Image.open(io.BytesIO(content), formats=FORMATS)
     except UnidentifiedImageError:
         raise UserError(f"{name} cannot be read (of no known format, or damaged): replace or remove it") from None
     with image:
-        _check_size(name, image.height, image.width, 1, 4)
+        _check_size(name, image.height, image.width, 1, DECODING_WIDE if image.mode[0] in "IF" else DECODING, most)
         return np.asarray(_grey(image))
 
 
-def _dicom(name: str, content: bytes) -> Iterator[Picture]:
+def _dicom(name: str, content: bytes | bytearray, most: int) -> Iterator[Picture]:
     data = pydicom.dcmread(io.BytesIO(content))
     if "PixelData" not in data:
         raise UserError(f"{name} is DICOM without pixels: remove it")
     frames = int(data.get("NumberOfFrames") or 1)
     rows, columns, samples = int(data.Rows), int(data.Columns), int(data.get("SamplesPerPixel") or 1)
-    _check_size(name, rows, columns, frames, samples * int(data.BitsAllocated) // 8)
+    _check_size(name, rows, columns, frames, samples * int(data.BitsAllocated) // 8, most)
     modality = str(data.get("Modality") or "") or None
     single = frames == 1
     for number, values in enumerate(iter_pixels(data)):
@@ -163,33 +167,32 @@ def _first(value: Any) -> float | None:
     return number if number is not None and np.isfinite(number) else None
 
 
-def _is_nifti(content: bytes) -> bool:
+def _is_nifti(content: bytes | bytearray) -> bool:
     if content[:2] == b"\x1f\x8b":
         content = zlib.decompressobj(wbits=31).decompress(content, 512)
     return content[344:348] == b"n+1\0" or content[4:8] == b"n+2\0"
 
 
-def _nifti(name: str, content: bytes) -> Iterator[Picture]:
+def _nifti(name: str, content: bytes | bytearray, most: int) -> Iterator[Picture]:
     if content[:2] == b"\x1f\x8b":
         with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
-            content = file.read(MAX_BYTES + 1)
-        if len(content) > MAX_BYTES:
-            raise UserError(f"{name}: more than {MAX_BYTES:,} bytes once unpacked")
+            content = file.read(most + 1)
+        if len(content) > most:
+            raise UserError(f"{name}: more than {most:,} bytes once unpacked")
     kind = nibabel.Nifti1Image if content[344:348] == b"n+1\0" else nibabel.Nifti2Image
     header = kind.header_class.from_fileobj(io.BytesIO(content))  # type: ignore[no-untyped-call]
     shape = header.get_data_shape()
     if len(shape) < 2 or any(size > 1 for size in shape[3:]) or header.get_data_dtype().kind not in "iuf":
         raise UserError(f"{name}: shape {shape} of {header.get_data_dtype()}: expected a volume of grey values")
     rows, columns, frames = (*shape, 1)[:3]
-    _check_size(name, rows, columns, frames, header.get_data_dtype().itemsize)
+    _check_size(name, rows, columns, frames, header.get_data_dtype().itemsize, most)
     volume = nibabel.as_closest_canonical(kind.from_bytes(content))  # type: ignore[no-untyped-call]
     values = np.asanyarray(volume.dataobj, np.float32).reshape(
         volume.shape[:3] if len(shape) > 2 else (*volume.shape, 1)
     )
-    finite = values[np.isfinite(values)]
-    low, high = (
-        np.percentile(finite[:: max(1, finite.size // 1_000_000)], (DARKEST, BRIGHTEST)) if finite.size else (0, 1)
-    )
+    sample = values.ravel(order="K")[:: max(1, values.size // 1_000_000)]
+    finite = sample[np.isfinite(sample)]
+    low, high = np.percentile(finite, (DARKEST, BRIGHTEST)) if finite.size else (0, 1)
     spacings = np.array((*volume.header.get_zooms(), 1.0)[:3], float)
     axis = slice_axis(values.shape, spacings)
     single = values.shape[axis] == 1
@@ -227,11 +230,11 @@ def _square_pixels(name: str, grey: Pixels, row_spacing: float, column_spacing: 
     return np.asarray(Image.fromarray(grey).resize((width, height), Image.Resampling.BILINEAR))
 
 
-def _check_size(name: str, rows: int, columns: int, frames: int, sample_bytes: int) -> None:
+def _check_size(name: str, rows: int, columns: int, frames: int, sample_bytes: int, most: int) -> None:
     if min(rows, columns, frames) < 1:
         raise UserError(f"{name}: {rows} x {columns} pixels, {frames} frames: the header is damaged")
-    if rows * columns > MAX_PIXELS or frames > MAX_FRAMES or rows * columns * frames * max(4, sample_bytes) > MAX_BYTES:
+    if rows * columns > MAX_PIXELS or frames > MAX_FRAMES or rows * columns * frames * max(4, sample_bytes) > most:
         raise UserError(
             f"{name}: {frames} of {rows} x {columns} pixels: at most {MAX_PIXELS:,} pixels, {MAX_FRAMES:,} frames and "
-            f"{MAX_BYTES:,} bytes are read"
+            f"{most:,} bytes are read"
         )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from brain_tumor.data.images import Pixels
 from brain_tumor.evaluation.prediction_sets import prediction_sets
 from brain_tumor.serving.exported import Engine, Exported
-from brain_tumor.serving.inputs import Picture, pictures
+from brain_tumor.serving.inputs import MAX_BYTES, Picture, pictures
 
 COVERAGE = "0.95"
 """Coverage of the prediction set that is shown."""
@@ -102,13 +102,18 @@ class Predictor:
         pixels, _ = self.exported.reader.prepare(picture.grey)
         return Prepared(pixels, picture.frame, picture.modality)
 
-    def read(self, name: str, content: bytes) -> list[Prepared]:
+    def read(self, name: str, content: bytes | bytearray, most: int = MAX_BYTES) -> list[Prepared]:
         """All pictures of a file, prepared; may be called by many threads at a time.
+
+        Args:
+            name: of the file, for messages.
+            content: its bytes.
+            most: bytes of a volume, as `pictures` takes them.
 
         Raises:
             UserError: as `pictures`.
         """
-        return [self.prepare(picture) for picture in pictures(name, content)]
+        return [self.prepare(picture) for picture in pictures(name, content, most)]
 
     def predict(self, prepared: Sequence[Prepared]) -> list[Prediction]:
         """Answers for pictures, in order; not for several threads at a time.

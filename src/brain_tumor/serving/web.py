@@ -25,6 +25,7 @@ from starlette.requests import ClientDisconnect
 from brain_tumor.errors import UserError
 from brain_tumor.explanation.overlays import STRENGTH
 from brain_tumor.serving.batching import Batcher, Busy
+from brain_tumor.serving.connections import Full, Held, Patience, Room
 from brain_tumor.serving.predict import NO_DIAGNOSIS
 from brain_tumor.serving.predictor import Prediction, Predictor, Prepared, enlarge
 from brain_tumor.serving.stream import add_model_argument
@@ -38,7 +39,16 @@ UPLOAD_SECONDS = 30
 SHOWN = 24
 """Of a volume so many slices, evenly spaced, come with pictures."""
 
-CONNECTIONS = 128
+CONNECTIONS = 256
+
+HELD = 4 * MAX_UPLOAD
+"""Bytes of the uploads of all clients together; a request beyond that is told to come again."""
+
+DECODED = 2**28
+"""Bytes of a volume once unpacked in single precision: 256 slices of 512 x 512. `predict` reads larger ones."""
+
+DECODING = 4
+"""So many files are decoded at a time, or fewer on a smaller machine: memory is bounded by this and `DECODED`."""
 
 HEADERS = {
     "Cache-Control": "no-store",
@@ -106,6 +116,7 @@ def run(args: argparse.Namespace) -> int:
         server_header=False,
         limit_concurrency=CONNECTIONS,
         timeout_keep_alive=5,
+        http=Patience,
     )
     return 0
 
@@ -128,7 +139,8 @@ def create_app(predictor: Predictor, *, loopback: bool = True, upload_seconds: f
         upload_seconds: see `UPLOAD_SECONDS`.
     """
     batcher = Batcher(predictor)
-    decoding = asyncio.Semaphore(os.cpu_count() or 1)
+    decoding = asyncio.Semaphore(min(os.cpu_count() or 1, DECODING))
+    room = Room(HELD)
     page = files("brain_tumor.serving").joinpath("templates", "serve.html").read_text(encoding="utf-8")
 
     @asynccontextmanager
@@ -161,14 +173,16 @@ def create_app(predictor: Predictor, *, loopback: bool = True, upload_seconds: f
         request: Request, images: bool = Query(False, description="send pictures and heat maps too")
     ) -> FileAnswer:
         """Predict one file, sent as the body: JPEG, PNG, TIFF, BMP, WebP, DICOM or NIfTI. Its name is not wanted."""
-        content = await _body(request, upload_seconds)
         try:
-            async with decoding:
-                prepared = await asyncio.to_thread(predictor.read, "the file", content)
+            with room.held() as held:
+                content = await _body(request, upload_seconds, held)
+                async with decoding:
+                    prepared = await asyncio.to_thread(predictor.read, "the file", content, DECODED)
+            del content
             predictions = await batcher.predict(prepared)
         except UserError as error:
             raise HTTPException(422, f"{error}") from None
-        except Busy:
+        except (Busy, Full):
             raise HTTPException(503, "too many requests wait: try again later") from None
         return await asyncio.to_thread(_answer, predictor, prepared, predictions, images)
 
@@ -190,8 +204,13 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 }
 
 
-async def _body(request: Request, seconds: float) -> bytes:
-    """The body, with limits of size and time; it is never written to a file."""
+async def _body(request: Request, seconds: float, held: Held) -> bytearray:
+    """The body, with limits of size and time; it is never written to a file.
+
+    Raises:
+        HTTPException: too large, too slow, or cut off.
+        Full: all clients together have sent more than is held.
+    """
     too_large = HTTPException(413, f"the file is larger than {MAX_UPLOAD:,} bytes: send a smaller one")
     declared = request.headers.get("content-length", "0")
     if declared.isdigit() and int(declared) > MAX_UPLOAD:
@@ -200,6 +219,7 @@ async def _body(request: Request, seconds: float) -> bytes:
     try:
         async with asyncio.timeout(seconds):
             async for chunk in request.stream():
+                held.grow(len(chunk))
                 content += chunk
                 if len(content) > MAX_UPLOAD:
                     raise too_large
@@ -207,7 +227,7 @@ async def _body(request: Request, seconds: float) -> bytes:
         raise HTTPException(408, f"the file did not come in whole within {seconds:g} seconds: send it again") from None
     except ClientDisconnect:
         raise HTTPException(400, "the connection was closed before the file came in whole") from None
-    return bytes(content)
+    return content
 
 
 def _answer(
