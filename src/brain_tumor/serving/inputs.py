@@ -186,7 +186,7 @@ def _nifti(name: str, content: bytes | bytearray, most: int) -> Iterator[Picture
         raise UserError(f"{name}: shape {shape} of {header.get_data_dtype()}: expected a volume of grey values")
     rows, columns, frames = (*shape, 1)[:3]
     _check_size(name, rows, columns, frames, header.get_data_dtype().itemsize, most)
-    volume = nibabel.as_closest_canonical(kind.from_bytes(content))  # type: ignore[no-untyped-call]
+    volume = nibabel.as_closest_canonical(kind.from_bytes(bytes(content)))  # type: ignore[no-untyped-call]
     values = np.asanyarray(volume.dataobj, np.float32).reshape(
         volume.shape[:3] if len(shape) > 2 else (*volume.shape, 1)
     )

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from importlib import metadata
 from itertools import islice
 from pathlib import Path
 
@@ -17,6 +18,11 @@ from brain_tumor.serving.predictor import BATCH, Prediction, Predictor, Prepared
 RELEASED_MODEL = Path("release/model.onnx")
 
 MODEL_VARIABLE = "BRAIN_TUMOR_MODEL"
+
+DISTRIBUTION = "brain-tumor"
+
+INSTALLED_MODEL = ("share", "brain-tumor", "model.onnx")
+"""Where `pyproject.toml` has pip put the released model, below the environment's prefix."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +47,35 @@ def add_model_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         type=Path,
-        default=Path(os.environ.get(MODEL_VARIABLE, RELEASED_MODEL)),
+        default=default_model(),
         metavar="FILE",
-        help=f"ONNX file of `brain-tumor export` (default: {MODEL_VARIABLE}, else {RELEASED_MODEL})",
+        help=f"ONNX file of `brain-tumor export` (default: what {MODEL_VARIABLE} names, else {RELEASED_MODEL}, else "
+        "the released model that was installed with the package)",
     )
+
+
+def default_model() -> Path:
+    """The model that is used where none is named: see the help of `add_model_argument`."""
+    named = os.environ.get(MODEL_VARIABLE)
+    if named:
+        return Path(named)
+    if RELEASED_MODEL.is_file():
+        return RELEASED_MODEL
+    return installed_model() or RELEASED_MODEL
+
+
+def installed_model() -> Path | None:
+    """The released model that pip installed beside the package, wherever that is; None where there is none."""
+    try:
+        installed = metadata.files(DISTRIBUTION) or []
+    except metadata.PackageNotFoundError:
+        return None
+    for file in installed:
+        if file.parts[-3:] == INSTALLED_MODEL:
+            path = Path(str(file.locate())).resolve()
+            if path.is_file():
+                return path
+    return None
 
 
 def expand(names: Iterable[str]) -> Iterator[Path]:
