@@ -17,6 +17,9 @@ from brain_tumor.serving.predictor import BATCH, Prediction, Predictor, Prepared
 
 RELEASED_MODEL = Path("release/model.onnx")
 
+PROJECT = Path(__file__).resolve().parents[3]
+"""Of an editable install, the project; of another nothing that matters."""
+
 MODEL_VARIABLE = "BRAIN_TUMOR_MODEL"
 
 DISTRIBUTION = "brain-tumor"
@@ -59,8 +62,9 @@ def default_model() -> Path:
     named = os.environ.get(MODEL_VARIABLE)
     if named:
         return Path(named)
-    if RELEASED_MODEL.is_file():
-        return RELEASED_MODEL
+    for folder in (Path(), PROJECT):
+        if (folder / RELEASED_MODEL).is_file():
+            return folder / RELEASED_MODEL
     return installed_model() or RELEASED_MODEL
 
 
