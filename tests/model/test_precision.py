@@ -4,9 +4,17 @@ import torch
 from brain_tumor.model.precision import resolve
 
 
-@pytest.mark.parametrize(("instructions", "expected"), [(True, "bf16"), (False, "fp32")])
+@pytest.mark.parametrize(
+    ("instructions", "expected"),
+    [
+        ({"amx_bf16": True, "avx512_bf16": True}, "bf16"),
+        ({"amx_bf16": False, "avx512_bf16": True}, "bf16"),
+        ({"amx_bf16": False, "avx512_bf16": False, "avx512_f": True}, "fp32"),
+        ({}, "fp32"),
+    ],
+)
 def test_auto_is_bfloat16_where_the_processor_has_instructions_for_it(monkeypatch, instructions, expected):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": instructions})
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: instructions)
 
     assert resolve("auto") == expected
 
