@@ -14,7 +14,14 @@ from brain_tumor.data.images import Pixels
 from brain_tumor.data.protocols import joined_by_patient
 from brain_tumor.evaluation.calibration import calibrated
 from brain_tumor.evaluation.metrics import classification_text
-from brain_tumor.evaluation.summary import calibration_table, headline, parts_of, selective_table, set_table
+from brain_tumor.evaluation.summary import (
+    calibration_table,
+    confidence_table,
+    headline,
+    parts_of,
+    selective_table,
+    set_table,
+)
 from brain_tumor.evaluation.tables import Predictions, class_table, overall_table, part_table
 from brain_tumor.files import write_json, write_text
 from brain_tumor.model.classifier import load_classifier
@@ -81,11 +88,12 @@ def main() -> None:
     log.info("%s", text)
     write_text(Path("metrics/classification_report.txt"), text)
     write_predictions(PLOTS, predictions, arrays.test)
-    write_confound(PLOTS, RAW, arrays, predictions)
+    write_confound(PLOTS, RAW, arrays, predictions, annotated)
     write_blanked(PLOTS, read_outlines(RAW), arrays.test, predictions, probabilities_of)
     # Drawn here and not by the train stage, which would have to run again when a plot changes.
     save(training_curves(pd.read_csv(PLOTS / "history.csv")), PLOTS / "training_curves.png")
-    scores = headline(overall, parts, sets, errors, selective, description.temperature)
+    write_table(PLOTS / "confidence.csv", confidence_table(sets, errors, selective, description.temperature))
+    scores = headline(overall, parts, errors)
     scores |= write_new_sources(PLOTS, arrays.new_sources, units, seed, probabilities_of)
     write_json(Path("metrics/evaluate.json"), scores)
 

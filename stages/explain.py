@@ -15,19 +15,17 @@ from brain_tumor.data.masks import masks_at_model_size
 from brain_tumor.explanation.faithfulness import deletion_insertion, deletion_insertion_summary, probability_of
 from brain_tumor.explanation.figures import deletion_insertion_figure, localization_figure, randomization_figure
 from brain_tumor.explanation.gradcam import METHODS, Maps
-from brain_tumor.explanation.localization import (
-    localization_summary,
-    localization_table,
-    outside_head,
-)
+from brain_tumor.explanation.localization import localization_summary, localization_table, outside_head
 from brain_tumor.explanation.overlays import Explanation, choose
 from brain_tumor.explanation.sample import explain, explain_all, fixed_sample, maps_summary
 from brain_tumor.explanation.sanity import randomization_curve, randomization_summary
+from brain_tumor.explanation.summary import headline
 from brain_tumor.files import atomic_folder, write_json, write_text
 from brain_tumor.model.classifier import load_classifier
 from brain_tumor.model.predict import predict
 from brain_tumor.params import load_params
 from brain_tumor.plots import gradcam_overview, gradcam_picture, save
+from brain_tumor.score_lists import list_of
 from brain_tumor.stage import stage
 from brain_tumor.training.features import open_cache
 
@@ -70,7 +68,6 @@ def main() -> None:
     choices = choose(paths, test.labels, called, CLASSES, params.explain.images_per_class)
     write_pictures(explain(choices, test.images, probabilities, CLASSES, maps_of))
     scores = {
-        "method": params.explain.method,
         "outside_head": outside_head(maps, test.images),
         "randomization": randomization_summary(randomization),
         **deletion_insertion_summary(games),
@@ -78,18 +75,23 @@ def main() -> None:
     }
     if len(annotated):
         scores["localization"] = localization_summary(localization)
-    write_json(Path("metrics/explain.json"), scores)
+    write_table("map_scores", list_of(scores))
+    write_json(Path("metrics/explain.json"), headline(scores))
 
 
 def write_tables(localization: pd.DataFrame, randomization: pd.DataFrame, games: pd.DataFrame) -> None:
     tables = {"localization": localization, "randomization": randomization, "deletion_insertion": games}
     for name, table in tables.items():
-        write_text(Path(f"plots/{name}.csv"), table.to_csv(index=False, float_format="%.4f", lineterminator="\n"))
+        write_table(name, table)
     with atomic_folder(Path("plots/explain")) as folder:
         if len(localization):
             save(localization_figure(localization), folder / "localization.png")
         save(randomization_figure(randomization), folder / "randomization.png")
         save(deletion_insertion_figure(games), folder / "deletion_insertion.png")
+
+
+def write_table(name: str, table: pd.DataFrame) -> None:
+    write_text(Path(f"plots/{name}.csv"), table.to_csv(index=False, float_format="%.4f", lineterminator="\n"))
 
 
 def write_pictures(explanations: list[Explanation]) -> None:

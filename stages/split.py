@@ -9,10 +9,11 @@ from brain_tumor.data.duplicates import SIZE, find_copies
 from brain_tumor.data.images import read_image
 from brain_tumor.data.leaks import examples, split_report
 from brain_tumor.data.protocols import assign
-from brain_tumor.files import write_json
+from brain_tumor.files import write_json, write_text
 from brain_tumor.params import load_params
 from brain_tumor.plots import pair_sheet, save
 from brain_tumor.progress import progress
+from brain_tumor.score_lists import split_counts, split_headline, split_list
 from brain_tumor.stage import stage
 
 RAW = Path("data/raw")
@@ -34,7 +35,10 @@ def main() -> None:
         for example in examples(split, pairs)
     ]
     write_split(Path("data/split.csv"), split)
-    write_json(Path("metrics/split.json"), split_report(split, pairs))
+    report = split_report(split, pairs)
+    write_json(Path("metrics/split.json"), split_headline(report))
+    for name, table in (("split_counts", split_counts(report)), ("split_details", split_list(report))):
+        write_text(Path(f"plots/{name}.csv"), table.to_csv(index=False, lineterminator="\n"))
     save(pair_sheet(sheet), Path("plots/leaks.png"))
 
 

@@ -1,6 +1,6 @@
 """What the evaluation leaves behind in `plots/`: tables for `dvc plots show`, and figures."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,9 @@ HEALTHY = CLASSES.index("notumor")
 
 MISTAKES = 24
 """How many of the surest mistakes are shown."""
+
+OTHER_SOURCES = "other sources only"
+"""Of test images that are not in the annotated collection."""
 
 Ask = Callable[[Pixels], NDArray[np.float64]]
 """From images at model size to calibrated probabilities (images, classes)."""
@@ -54,8 +57,21 @@ def write_predictions(folder: Path, predictions: Predictions, test: Part) -> Non
     save(mistakes_sheet([test.images[row] for row in rows], captions), folder / "surest_mistakes.png")
 
 
-def write_confound(folder: Path, raw: Path, arrays: Arrays, predictions: Predictions) -> None:
-    """How well tumour is told from no tumour by files, surroundings and grey values alone."""
+def write_confound(
+    folder: Path, raw: Path, arrays: Arrays, predictions: Predictions, annotated: Collection[str]
+) -> None:
+    """How well tumour is told from no tumour by files, surroundings and grey values alone.
+
+    Over all test images, and over those that are not in the annotated collection: there tumours and healthy heads
+    both come from elsewhere, so that the collection itself tells nothing.
+
+    Args:
+        folder: of the table.
+        raw: folder of the data set.
+        arrays: train and test images.
+        predictions: of the test images.
+        annotated: paths of the images that are in the annotations; empty where there are none.
+    """
     train, test = arrays.train, arrays.test
     originals = train.index["copy"].to_numpy() == 0
     paths = [[raw / path for path in index["path"]] for index in (train.index[originals], test.index)]
@@ -73,7 +89,13 @@ def write_confound(folder: Path, raw: Path, arrays: Arrays, predictions: Predict
     guesses = {name: guess_tumour(known, tumour, new, predictions.seed) for name, (known, new) in features.items()}
     network = predictions.probabilities[:, HEALTHY]
     guesses["the network"] = np.stack([network, 1 - network], axis=1)
-    write_table(folder / "confound.csv", binary_table(guesses, predictions.labels != HEALTHY, predictions))
+    truth = predictions.labels != HEALTHY
+    table = binary_table(guesses, truth, predictions)
+    other = ~test.index["path"].isin(annotated).to_numpy(bool)
+    if 0 < truth[other].sum() < other.sum() < len(other):
+        elsewhere_too = {f"{name} ({OTHER_SOURCES})": guess[other] for name, guess in guesses.items()}
+        table = pd.concat([table, binary_table(elsewhere_too, truth[other], predictions.part(other))])
+    write_table(folder / "confound.csv", table)
 
 
 def write_blanked(

@@ -7,6 +7,7 @@ import pytest
 from brain_tumor.data.catalog import CLASSES
 from brain_tumor.evaluation.summary import (
     calibration_table,
+    confidence_table,
     confusion_table,
     headline,
     parts_of,
@@ -66,16 +67,26 @@ def test_confusion_counts_and_shares(predictions):
 
 
 def test_headline_is_flat_short_and_json(predictions):
-    thresholds = {"0.9": [0.5] * 4, "0.95": [1.0] * 4}
     _, errors = calibration_table(predictions.probabilities, predictions.probabilities, predictions.labels)
-    _, selective = selective_table(predictions)
-    parts = part_table(predictions, {"all": np.ones(6, bool)}, 2)
-    values = headline(overall_table(predictions), parts, set_table(predictions, thresholds), errors, selective, 1.25)
+    overall, parts = overall_table(predictions), part_table(predictions, {"all": np.ones(6, bool)}, 2)
+    values = headline(overall, parts, errors)
     assert next(iter(values)) == "accuracy"
+    assert len(values) <= 12
     assert values["accuracy"] == pytest.approx(1 / 3)
+    assert values["auroc"] == overall.set_index("score").loc["auroc", "value"]
     assert (values["images"], values["groups"], values["correct"]) == (6, 5, 2)
-    assert (values["set_coverage_95"], values["set_size_95"]) == (1, 4)
     assert values["with_copy"] is None
-    assert values["ece"] == values["ece_before"]
-    assert values["temperature"] == 1.25
     json.dumps(values, allow_nan=False)
+
+
+def test_confidence_lists_calibration_sets_and_silence(predictions):
+    thresholds = {"0.9": [0.5] * 4, "0.95": [1.0] * 4}
+    _, selective = selective_table(predictions)
+    table = confidence_table(
+        set_table(predictions, thresholds), {"before": 0.25, "after": 0.125}, selective, temperature=1.25
+    )
+    values = table.set_index("score")["value"].to_dict()
+    assert (values["ece_before"], values["ece"], values["temperature"]) == (0.25, 0.125, 1.25)
+    assert (values["set_coverage_95"], values["set_size_95"]) == (1, 4)
+    assert values["set_size_90"] < 4
+    assert (values["answered_at_1pc"], values["answered_at_2pc"]) == tuple(selective.values())

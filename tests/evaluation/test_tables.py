@@ -63,7 +63,7 @@ def test_guesses_of_two_classes(predictions):
     truth = predictions.labels != HEALTHY
     sure = np.eye(2)[truth.astype(int)]
     table = binary_table({"sure": sure, "even": np.full((120, 2), 0.5)}, truth, predictions).set_index("features")
-    assert table.loc["sure"].tolist() == [1] * 6
+    assert table.loc["sure"].tolist() == [120, 40, *[1] * 6]
     assert table.loc["even", ["auroc", "balanced_accuracy"]].tolist() == [0.5, 0.5]
 
 

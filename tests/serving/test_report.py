@@ -175,6 +175,26 @@ def test_the_lock_tells_what_the_results_rest_on(project):
     assert "has changed since" not in page_of(project).text
 
 
+def test_the_commit_of_the_results_is_named(project):
+    def git(*words):
+        identity = ("-c", "user.name=Test", "-c", "user.email=test@example.org")
+        return subprocess.run(
+            ["git", *identity, *words], cwd=project, check=True, capture_output=True, text=True
+        ).stdout
+
+    assert "commit" not in page_of(project).text
+    (project / "dvc.lock").write_text(LOCK, encoding="utf-8")
+    git("init", "--quiet")
+    assert "commit" not in page_of(project).text
+    git("add", "dvc.lock")
+    git("commit", "--quiet", "--message", "results")
+    commit = git("rev-parse", "--short", "HEAD").strip()
+    git("commit", "--quiet", "--allow-empty", "--message", "no new results")
+    assert page_of(project).text.count(f", commit {commit} ") == 1
+    (project / "dvc.lock").write_text(LOCK + "\n", encoding="utf-8")
+    assert f"commit {commit} and later changes" in page_of(project).text
+
+
 def test_later_metrics_and_plots_appear_without_change(project):
     calibration = {"error": {"before": 0.0412, "after": {"mean": 0.0001234}}}
     (project / "metrics" / "calibration.json").write_text(json.dumps(calibration), encoding="utf-8")

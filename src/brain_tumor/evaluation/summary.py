@@ -16,6 +16,9 @@ from brain_tumor.evaluation.tables import Floats, Predictions
 
 RISKS = (0.01, 0.02)
 
+HEADLINE_SCORES = ("balanced_accuracy", "macro_f1", "auroc")
+"""Scores of the whole set that stand in the headline."""
+
 WITH_COPY, WITHOUT_COPY = "with a published copy", "without a published copy"
 
 
@@ -46,45 +49,52 @@ def parts_of(
     return {name: mask for name, mask in parts.items() if mask.any()}
 
 
-def headline(
-    overall: pd.DataFrame,
-    parts: pd.DataFrame,
-    sets: pd.DataFrame,
-    errors: Mapping[str, float],
-    selective: Mapping[float, float],
-    temperature: float,
-) -> dict[str, Any]:
-    """The few numbers of `metrics/evaluate.json`; intervals of all scores are in a table of their own.
+def headline(overall: pd.DataFrame, parts: pd.DataFrame, errors: Mapping[str, float]) -> dict[str, Any]:
+    """The few numbers of `metrics/evaluate.json`; all others, and their intervals, are in tables of their own.
 
     Args:
         overall: as `overall_table` gives it.
         parts: as `part_table` gives it, with a part `all`.
-        sets: as `set_table` gives it.
         errors: expected calibration error `before` and `after`.
-        selective: for each allowed risk the coverage.
-        temperature: of the model.
 
     Returns:
         Flat names and plain values; what is undefined is None.
     """
     part = parts.set_index("part")
     whole: dict[Any, Any] = parts[parts["part"] == "all"].to_dict("records")[0]
-    covered: dict[Any, Any] = sets[sets["class"].eq("all") & sets["promised"].eq(0.95)].to_dict("records")[0]
     values: dict[str, Any] = {
         "accuracy": whole["accuracy"],
         "accuracy_low": whole["low"],
         "accuracy_high": whole["high"],
         **{name.split(" ")[0] + "_copy": part["accuracy"].get(name) for name in (WITH_COPY, WITHOUT_COPY)},
-        **overall.set_index("score")["value"].drop("accuracy"),
+        **overall.set_index("score")["value"][list(HEADLINE_SCORES)],
         "ece": errors["after"],
-        "ece_before": errors["before"],
-        "temperature": temperature,
-        "set_coverage_95": covered["coverage"],
-        "set_size_95": covered["mean_size"],
-        **{f"answered_at_{risk:.0%}".replace("%", "pc"): coverage for risk, coverage in selective.items()},
     }
     counts = {name: int(whole[name]) for name in ("images", "groups", "correct")}
     return {name: None if pd.isna(value) else float(value) for name, value in values.items()} | counts
+
+
+def confidence_table(
+    sets: pd.DataFrame, errors: Mapping[str, float], selective: Mapping[float, float], temperature: float
+) -> pd.DataFrame:
+    """How far the probabilities can be believed, as one list.
+
+    Args:
+        sets: as `set_table` gives it.
+        errors: expected calibration error `before` and `after`.
+        selective: for each allowed risk the coverage.
+        temperature: of the model.
+
+    Returns:
+        `score` and `value`: calibration errors, temperature, coverage and size of the sets of each promise over all
+        classes, and the share of images that can be answered at each of `RISKS`.
+    """
+    values = {"ece": errors["after"], "ece_before": errors["before"], "temperature": temperature}
+    for row in sets[sets["class"] == "all"].to_dict("records"):
+        promise = f"{row['promised']:.0%}".removesuffix("%")
+        values |= {f"set_coverage_{promise}": row["coverage"], f"set_size_{promise}": row["mean_size"]}
+    values |= {f"answered_at_{risk:.0%}".replace("%", "pc"): coverage for risk, coverage in selective.items()}
+    return pd.DataFrame({"score": list(values), "value": list(values.values())})
 
 
 def set_table(predictions: Predictions, thresholds: Mapping[str, Sequence[float]]) -> pd.DataFrame:

@@ -150,7 +150,8 @@ def binary_table(guesses: Mapping[str, Floats], truth: NDArray[np.bool_], of: Pr
         of: gives the groups of the images, and the seed.
 
     Returns:
-        A row a name: `features`, `auroc` and `balanced_accuracy`, each with its `_low` and `_high`.
+        A row a name: `features`, `images` and their independent `groups`, `auroc` and `balanced_accuracy`, each with
+        its `_low` and `_high`.
     """
     labels = truth.astype(np.int64)
     rows = []
@@ -161,7 +162,7 @@ def binary_table(guesses: Mapping[str, Floats], truth: NDArray[np.bool_], of: Pr
             return overall[:, [OVERALL.index("auroc"), OVERALL.index("balanced_accuracy")]]
 
         estimate = bootstrap(statistic, of.groups, of.seed)
-        row: dict[str, Any] = {"features": name}
+        row: dict[str, Any] = {"features": name, "images": len(labels), "groups": len(np.unique(of.groups))}
         for number, score in enumerate(("auroc", "balanced_accuracy")):
             names = (score, f"{score}_low", f"{score}_high")
             row |= dict(zip(names, (values[number] for values in estimate), strict=True))

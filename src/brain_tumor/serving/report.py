@@ -4,6 +4,7 @@ import argparse
 import base64
 import csv
 import json
+import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,20 +80,35 @@ PICTURES = {
     },
     "explain": {
         "gradcam/overview.png": "Grad-CAM of a fixed sample of test images, chosen by file and not by score.",
+        "explain/localization.png": "Maps against the outlines of the tumours, beside a blob in the middle of the "
+        "picture and the map of another image: a map that says something about its own image beats both.",
+        "explain/randomization.png": "How similar maps stay while the network's weights are made random, layer by "
+        "layer from the logits down. Maps that depend on what was learned fall to the dotted lines or below.",
+        "explain/deletion_insertion.png": "Probability of the predicted class while the hottest pixels of a map are "
+        "blurred, and while they are brought back, beside pixels in random order.",
     },
 }
 """Known pictures of `plots/` with their captions, by the stage in whose section they stand; others go to the end."""
 
 TABLES = {
+    "split": {
+        "split_counts.csv": "Images by split and class",
+        "split_details.csv": "Copies, and images that are left out",
+    },
     "evaluate": {
         "scores.csv": "Scores of all test images, with 95 % intervals",
         "scores_by_part.csv": "Parts of the test set",
         "scores_by_class.csv": "Each class against all others",
+        "confidence.csv": "How far the probabilities can be believed",
         "prediction_sets.csv": "Prediction sets: promised and measured coverage",
         "confound.csv": "Tumour or not, told by the kind of picture alone",
         "blanked.csv": "Rightly found tumours, filled with their surroundings",
+        "new_sources.csv": "Held-back pictures of further data sets: tumours called a tumour, healthy heads healthy",
     },
-    "explain": {"localization*.csv": "Is the map at the tumour?"},
+    "explain": {
+        "localization*.csv": "Is the map at the tumour?",
+        "map_scores.csv": "Scores of the maps",
+    },
 }
 """Tables of `plots/` with their titles, by the stage in whose section they stand; a star stands for any letters."""
 
@@ -183,6 +199,7 @@ def write_report(project: Path, output: Path) -> None:
         phantom=recorded["download.dataset"] == PHANTOM,
         dataset=recorded["download.dataset"],
         protocol=recorded["split.protocol"],
+        revision=_revision(project),
         changed=[
             f"{name} is {_setting(current.get(name))}, the results rest on {_setting(value)}"
             for name, value in recorded.items()
@@ -266,7 +283,7 @@ def _sections(
     yield Section(
         "What was tested on what",
         list(_study(params)),
-        list(tables("", metrics["split"])),
+        [*tables("", metrics["split"]), *_csv_tables(plots, "split")],
         pictures("split"),
     )
     yield Section(
@@ -372,6 +389,18 @@ def _read_lock(path: Path) -> dict[str, Any]:
     except (YAMLError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path} is not valid YAML ({reason}): `git checkout {path.name}`") from None
+
+
+def _revision(project: Path) -> str:
+    """The commit that holds the lock file, and so the results; empty without git or for a lock that is in no commit."""
+    try:
+        commit, changes = (
+            subprocess.run(["git", *words, "--", LOCK], cwd=project, capture_output=True, text=True, check=True).stdout
+            for words in (("log", "-1", "--format=%h"), ("status", "--porcelain"))
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return commit.strip() + (" and later changes" if commit and changes else "")
 
 
 def _locked_params(lock: Mapping[str, Any]) -> dict[str, Any]:
