@@ -58,7 +58,9 @@ def curves(
     heats = upsample(maps, size).reshape(len(images), -1)
     places = np.argsort(np.argsort(-heats, axis=1, kind="stable"), axis=1).reshape(images.shape)
     deletion, insertion = np.empty((2, len(images), steps + 1))
-    for step in range(steps + 1):
+    deletion[:, 0] = insertion[:, -1] = score(images, targets)
+    deletion[:, -1] = insertion[:, 0] = score(baseline, targets)
+    for step in range(1, steps):
         first = places < step * size**2 / steps
         deletion[:, step] = score(np.where(first, baseline, images), targets)
         insertion[:, step] = score(np.where(first, images, baseline), targets)
