@@ -144,14 +144,9 @@ def risk_coverage_curve(curve: pd.DataFrame, marks: dict[float, float]) -> Figur
     axes = figure.add_subplot()
     axes.plot(curve["coverage"], curve["risk"], color=BLUE, drawstyle="steps-post")
     for (risk, coverage), (colour, dashes) in zip(marks.items(), LINES[1:], strict=False):
-        axes.axhline(risk, color=colour, linestyle=dashes, linewidth=1.2)
-        axes.annotate(
-            f"at most {risk:.0%} wrong: {coverage:.0%} answered",
-            (0.02, risk),
-            xytext=(0, 2),
-            textcoords="offset points",
-            color=colour,
-        )
+        label = f"at most {risk:.0%} wrong: {coverage:.0%} answered"
+        axes.axhline(risk, color=colour, linestyle=dashes, linewidth=1.2, label=label)
+    axes.legend(loc="upper left")
     axes.set(xlabel="coverage: share of images answered, surest first", ylabel="risk: share of those wrong")
     axes.set(xlim=(0, 1.01), ylim=(0, max(0.03, 1.1 * float(curve["risk"].max()))))
     axes.xaxis.set_major_formatter(PercentFormatter(1))
