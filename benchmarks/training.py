@@ -25,10 +25,11 @@ import pandas as pd
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from brain_tumor.data.arrays import INDEX_COLUMNS, Arrays, open_arrays, write_origin, write_part
-from brain_tumor.data.augmentation import augment, copies_per_image, policy
-from brain_tumor.data.catalog import CLASSES, SPLITS, TRAIN, VALIDATION, read_split
-from brain_tumor.data.images import Reader, decode, prepare_images
+from brain_tumor.data.arrays import Arrays, open_arrays
+from brain_tumor.data.augmentation import copies_per_image, policy
+from brain_tumor.data.catalog import CLASSES, TRAIN, VALIDATION, read_split
+from brain_tumor.data.images import Reader, decode
+from brain_tumor.data.packing import pack
 from brain_tumor.model.precision import autocast, resolve
 from brain_tumor.model.weights import initialise
 from brain_tumor.params import AugmentParams, Params, TrainParams, load_params
@@ -58,9 +59,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "weights").symlink_to((arguments.weights / "weights").resolve())
-        first = timed("ours, empty cache", lambda: ours(folder, arguments.raw, split, params, train, pack=True))
+        first = timed("ours, empty cache", lambda: ours(folder, arguments.raw, split, params, train, fresh=True))
         other = train.model_copy(update={"learning_rate": train.learning_rate * 0.7})
-        again = timed("ours, rerun", lambda: ours(folder, arguments.raw, split, params, other, pack=False))
+        again = timed("ours, rerun", lambda: ours(folder, arguments.raw, split, params, other, fresh=False))
         arrays = open_arrays(folder / "arrays")
         plain = timed(
             "plain loop", lambda: plain_loop(arrays, arguments.raw, split, params.augment, train, params.seed, folder)
@@ -78,17 +79,10 @@ def timed(name: str, work: Callable[[], float]) -> float:
     return seconds
 
 
-def ours(folder: Path, raw: Path, split: pd.DataFrame, params: Params, train: TrainParams, pack: bool) -> float:
+def ours(folder: Path, raw: Path, split: pd.DataFrame, params: Params, train: TrainParams, fresh: bool) -> float:
     """Validation accuracy of the best epoch."""
-    if pack:
-        for name in SPLITS:
-            rows = split[split["split"] == name].reset_index(drop=True)
-            images, frames = prepare_images([raw / path for path in rows["path"]], reader_of(params.augment))
-            index = rows[["path", "class", "group"]].assign(copy=0).join(pd.DataFrame(frames))
-            if name == TRAIN:
-                images, index = augment(images, index, params.augment, params.seed)
-            write_part(folder / "arrays", name, images, index[list(INDEX_COLUMNS)])
-        write_origin(folder / "arrays", reader_of(params.augment), "0" * 64)
+    if fresh:
+        pack(raw, split, "0" * 64, params.augment, params.seed, folder / "arrays")
     cache = FeatureCache(folder / "features", limit=10**12)
     result = fit(open_arrays(folder / "arrays"), train, params.seed, cache, folder)
     return float(result.summary["validation_accuracy"])
