@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from brain_tumor.data.augmentation import GreyCurve, augment, copies_per_image, policy, sample_of_copies
+from brain_tumor.data.augmentation import DrawnHistogram, GreyCurve, augment, copies_per_image, policy, sample_of_copies
 from brain_tumor.data.catalog import CLASSES, HEALTHY, TUMOUR
 
 STILL = dict.fromkeys(("rotation", "shift", "scale", "flip", "contrast", "curve", "degradation", "noise"), 0.0)
@@ -146,3 +146,50 @@ def test_a_grey_curve_maps_equal_greys_to_equal_greys_and_keeps_black_dark(rng):
         (np.diff([result[image == grey][0].astype(int) for grey in range(256)]) < 0).any() for result in results
     )
     assert 3 <= falling <= 18
+
+
+DECILES = range(10, 100, 10)
+
+
+@pytest.fixture
+def heads(rng):
+    """The same textured oval on black as two collections would show it: dark with few bright values, and bright."""
+    y, x = np.mgrid[:96, :96]
+    inside = ((y - 48) / 45) ** 2 + ((x - 48) / 38) ** 2 < 1
+    shares = np.where(inside, rng.beta(2, 2, (96, 96)), 0)
+    dark, bright = 70 + 150 * shares**2, 70 + 180 * shares**0.5
+    return [np.where(inside, values, 0).round().astype(np.uint8) for values in (dark, bright)], inside
+
+
+def drawn_histograms(image, seeds=40):
+    change = DrawnHistogram(p=1)
+    for seed in range(seeds):
+        change.set_random_seed(seed)
+        yield change(image=image)["image"]
+
+
+def test_a_drawn_histogram_is_the_same_whatever_the_picture_was_like(heads):
+    (dark, bright), inside = heads
+
+    for first, second in zip(drawn_histograms(dark), drawn_histograms(bright), strict=True):
+        differences = np.percentile(first[inside], DECILES) - np.percentile(second[inside], DECILES)
+        assert np.abs(differences).mean() <= 10
+    assert np.abs(np.median(dark[inside]) - np.median(bright[inside])) > 40
+
+
+def test_a_drawn_histogram_keeps_the_order_of_greys_and_black_black(heads):
+    (image, _), inside = heads
+
+    medians = []
+    for result in drawn_histograms(image):
+        by_grey = [np.unique(result[image == grey]) for grey in np.unique(image)]
+        assert all(len(values) == 1 for values in by_grey)
+        assert (np.diff(np.concatenate(by_grey).astype(int)) >= 0).all()
+        assert (result[image == 0] == 0).all()
+        medians.append(np.median(result[inside]))
+
+    assert np.std(medians) > 25
+
+
+def test_a_black_picture_stays_black_under_a_drawn_histogram():
+    assert all((result == 0).all() for result in drawn_histograms(np.zeros((32, 32), np.uint8), seeds=3))

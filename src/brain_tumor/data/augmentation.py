@@ -13,10 +13,11 @@ import cv2
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.interpolate import PchipInterpolator
 
 from brain_tumor.data.catalog import HEALTHY, TUMOUR
 from brain_tumor.data.drawn_tumours import draw_tumour
-from brain_tumor.data.images import Pixels
+from brain_tumor.data.images import Pixels, head_mask
 from brain_tumor.params import AugmentParams
 
 
@@ -45,6 +46,38 @@ class GreyCurve(A.ImageOnlyTransform):  # type: ignore[misc]  # albumentations h
         return np.asarray(curve[img], np.uint8)
 
 
+class DrawnHistogram(A.ImageOnlyTransform):  # type: ignore[misc]  # albumentations has no types
+    """Gives the grey values within the head a histogram drawn by lot, in place of the picture's own.
+
+    Each value is replaced by its rank among those of the head, and the rank looked up in a random rising curve. The
+    order of the values, and so what stands out, stays; how they are spread, which goes with the collection that a
+    picture comes from, does not. Black stays black.
+    """
+
+    def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
+        """Draw the curve for this picture: (256,) grey values."""
+        rng = self.random_generator
+        knots, levels = (np.concatenate([[0], rng.dirichlet(np.full(_PIECES, 2.0)).cumsum()]) for _ in range(2))
+        curve = PchipInterpolator(knots, levels)(_ranks_within_head(data["image"]))
+        curve *= np.minimum(1, np.arange(256) / _NEARLY_BLACK)
+        return {"curve": (np.clip(curve, 0, 1) * 255).round().astype(np.uint8)}
+
+    def apply(self, img: Pixels, curve: Pixels, **_: Any) -> Pixels:
+        """Look every grey value up."""
+        return np.asarray(curve[img], np.uint8)
+
+
+_PIECES = 4  # of the random curve
+_NEARLY_BLACK = 10  # grey value; darker ones fade to black, so that the air around the head does not light up
+
+
+def _ranks_within_head(image: Pixels) -> NDArray[np.float64]:
+    """(256,), for each grey value the share of the head's pixels that are darker, equal ones counting half."""
+    inside = cv2.resize(head_mask(image), image.shape[::-1], interpolation=cv2.INTER_NEAREST) > 0
+    counts = np.bincount(image[inside], minlength=256)
+    return np.asarray((counts.cumsum() - counts / 2) / counts.sum())
+
+
 def policy(params: AugmentParams) -> A.Compose:
     """What changes a copy, in this order, each drawn anew: place and size, contrast, resolution, noise."""
     black = {"border_mode": cv2.BORDER_CONSTANT, "fill": 0}
@@ -58,7 +91,7 @@ def policy(params: AugmentParams) -> A.Compose:
                 **black,
             ),
             A.HorizontalFlip(p=params.flip),
-            GreyCurve(p=params.curve),
+            A.OneOf([DrawnHistogram(p=0.6), GreyCurve(p=0.4)], p=params.curve),
             A.RandomBrightnessContrast(0.7 * params.contrast, params.contrast, p=0.7),
             A.RandomGamma((100 / (1 + params.contrast), 100 * (1 + params.contrast)), p=0.6),
             A.OneOf(

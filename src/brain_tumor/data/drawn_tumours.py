@@ -21,7 +21,8 @@ from brain_tumor.data.phantom_tumours import ragged_circle
 
 _LEAST_CHANGE = 0.1  # of the grey scale, on average over the tumour; with less nobody would see one
 _ATTEMPTS = 50
-_RADII = (0.05, 0.18)  # shares of the side
+_RADII = (0.06, 0.26)  # shares of the side
+_WIDEST_SWELLING = 0.33  # its radius, as a share of the side
 _RIM = 0.11  # share of the side that scalp and skull take at the edge of a head
 
 
@@ -114,7 +115,8 @@ def _pushed_aside(picture: Grey, site: _Site, head: Pixels, rng: Generator) -> G
 def _swollen(picture: Grey, site: _Site, head: Pixels, rng: Generator) -> Grey:
     """Oedema: a wider soft area, dark as on T1 or bright as on T2."""
     side = len(picture)
-    area = fill(_outline(site, rng.uniform(1.3, 2.1), rng), rng.uniform(1, 5), side)
+    reach = min(rng.uniform(1.3, 2.1), _WIDEST_SWELLING * side / site.radius)
+    area = fill(_outline(site, reach, rng), rng.uniform(1, 5), side)
     area = area * (head > 0) * np.clip(1 + 0.3 * noise(side / 20, rng, side), 0, 1)
     dark, bright = 0.8 * site.dark + 0.1 * site.middle, min(1.0, site.middle * rng.uniform(1.2, 1.8))
     level = dark if rng.random() < 0.5 else bright
