@@ -1,0 +1,137 @@
+"""What each measure against the difference between sources is worth: one added at a time, for docs/sources.md.
+
+Each row of the table is the recipe of params.yaml up to one measure, with fewer epochs, under `leak_free`, scored on
+the test images and on tumours of a collection that no row but the last has trained on (the held-back half of Br35H).
+Run from the project's root, after the download stage with `download.annotations: true` and
+`download.additional: [br35h]`; rows that the table has already are not computed again.
+
+    python experiments/sources.py --seeds 17 18 19
+"""
+
+import argparse
+import logging
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from brain_tumor.data.annotations import read_slices
+from brain_tumor.data.arrays import Part, open_arrays
+from brain_tumor.data.catalog import CLASSES, HEALTHY, TRAIN, read_catalog
+from brain_tumor.data.duplicates import find_copies
+from brain_tumor.data.packing import pack
+from brain_tumor.data.protocols import assign
+from brain_tumor.files import atomic_file
+from brain_tumor.model.predict import predict
+from brain_tumor.params import Params, load_params
+from brain_tumor.stage import stage
+from brain_tumor.training.features import cache_folder, open_cache
+from brain_tumor.training.run import Result, fit
+
+RAW = Path("data/raw")
+TABLE = Path("experiments/sources.csv")
+EPOCHS = 4
+
+PLAIN: Mapping[str, Any] = {
+    "crop": "none",
+    "intensities": "file",
+    "drawn_tumours": 0,
+    "contrast": 0.0,
+    "curve": 0.0,
+    "degradation": 0.0,
+    "noise": 0.0,
+}
+"""Whole pictures as they are; copies are turned, moved, scaled and mirrored."""
+
+MEASURES: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("baseline", ()),
+    ("head crop and intensities", ("crop", "intensities")),
+    ("contrast, resolution, noise", ("contrast", "degradation", "noise")),
+    ("grey curves and histograms", ("curve",)),
+    ("drawn tumours", ("drawn_tumours",)),
+)
+"""Each measure, and the parameters that take it from `PLAIN` to params.yaml."""
+
+FURTHER_SET = "half of Br35H trains"
+
+log = logging.getLogger(__name__)
+
+
+@stage
+def main() -> None:
+    seeds = parse_seeds()
+    params = load_params()
+    catalog = read_catalog(RAW)
+    slices = read_slices(RAW)
+    pairs = find_copies(RAW, catalog, params.split.copy_threshold)
+    annotated = set() if slices is None else set(slices["image"])
+    rows: list[dict[Any, Any]] = pd.read_csv(TABLE).to_dict("records") if TABLE.exists() else []
+    done = {(row["measure"], row["seed"]) for row in rows}
+    for seed in seeds:
+        for measure, changed in recipes(params):
+            if (measure, seed) in done:
+                continue
+            split = assign(catalog, pairs, slices, changed.split, params.seed)
+            rows.append({"measure": measure, "seed": seed} | run(split, changed, seed, annotated))
+            log.info("%s", rows[-1])
+            with atomic_file(TABLE) as temporary:
+                pd.DataFrame(rows).to_csv(temporary, index=False, float_format="%.4f")
+
+
+def parse_seeds() -> list[int]:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[17], help="of copies, weights and order")
+    return list(parser.parse_args().seeds)
+
+
+def recipes(params: Params) -> list[tuple[str, Params]]:
+    """The parameters with one measure more in each row, the further set in the last."""
+    params = params.model_copy(update={"train": params.train.model_copy(update={"epochs": EPOCHS})})
+    kept = dict(PLAIN)
+    result = []
+    for measure, names in MEASURES:
+        kept = {name: value for name, value in kept.items() if name not in names}
+        result.append((measure, params.model_copy(update={"augment": params.augment.model_copy(update=kept)})))
+    further = params.split.model_copy(update={"additional": "train"})
+    return [*result, (FURTHER_SET, params.model_copy(update={"split": further}))]
+
+
+def run(split: pd.DataFrame, params: Params, seed: int, annotated: set[str]) -> dict[str, Any]:
+    """Train and score one row."""
+    start = time.monotonic()
+    with tempfile.TemporaryDirectory() as name:
+        pack(RAW, split, "", params.augment, seed, Path(name))
+        arrays = open_arrays(Path(name))
+        result = fit(arrays, params.train, seed, open_cache(), cache_folder())
+        right = {"test": called_right(result, arrays.test)}
+        if arrays.new_sources is not None:
+            right["new_sources"] = called_right(result, arrays.new_sources)
+        test = arrays.test.index
+        elsewhere = test["class"].eq("meningioma") & ~test["path"].isin(annotated)
+        result.checkpoint.remove()
+        return {
+            "train_images": int((split["split"] == TRAIN).sum()),
+            "validation_accuracy": result.summary["validation_accuracy"],
+            "test_accuracy": right["test"].mean(),
+            **{f"{label}_sensitivity": right["test"][test["class"] == label].mean() for label in CLASSES},
+            "meningioma_elsewhere": right["test"][elsewhere].mean(),
+            "new_tumours_called_tumour": right["new_sources"].mean() if "new_sources" in right else None,
+            "minutes": (time.monotonic() - start) / 60,
+        }
+
+
+def called_right(result: Result, part: Part) -> NDArray[np.bool_]:
+    """(images,), whether each is called by its class, or by any tumour where the type is not known."""
+    called = predict(result.classifier, open_cache().compute(result.classifier, part.images)).argmax(axis=1)
+    typed = part.labels < len(CLASSES)
+    right: NDArray[np.bool_] = np.where(typed, called == part.labels, called != CLASSES.index(HEALTHY))
+    return right
+
+
+if __name__ == "__main__":
+    main()
