@@ -53,17 +53,21 @@ _LEAST_SIMILARITY = 0.84  # of features; some 99 % of copies cropped by 5 %, tur
 _EXACT_UP_TO = 2_000  # images; up to here the exact search is as fast
 
 _LEAST_TANGENT = (0.95, 0.96)  # multiple correlation at the first and the second step of alignment
+_LEAST_FIT = 0.95  # multiple correlation at the third step; copies have 0.955
 _LEAST_COARSE = 0.988  # after the third step; copies cropped by 5 % have 0.990, 95 % of the unlike pairs have less
+_LEAST_FINE = 0.96  # at `SIZE`, on the scale of the threshold, before the last alignment; 99.7 % of copies have 0.973
 _FINE_BLUR = 0.7  # standard deviation in pixels of `SIZE`: hides what resampling does to fine texture
 _STRICTNESS = 2.5
 _COARSE_BLUR = 0.75  # standard deviation in pixels of `_HALF`
 _TONE = 0.03  # by so much a tone curve can raise a correlation
+_HALF_SLACK = 0.02  # by so much a correlation at `_HALF` may be below that at `SIZE`
 _LARGEST_STEP = 1.5  # pixels
 _VIEW_MARGIN, _HALF_MARGIN = 1, 3  # pixels of border that alignment leaves out: a crop shows there what was not cut off
 _LARGEST_CHANGE = 0.2  # of any coefficient of the affine map; with a larger one another picture is made to fit
 _LEAST_OVERLAP = 0.7
 
-_BLOCK = 1024  # images or pairs that are worked on at a time, for the sake of memory
+_BLOCK = 1024  # images that are worked on at a time, for the sake of memory
+_PAIRS = 128  # pairs that are worked on at a time: what they need fits a processor's cache
 _THREADS = os.cpu_count() or 1
 
 _find_transform: Any = cv2.findTransformECC  # OpenCV's own types refuse the mask None, which it allows
@@ -253,9 +257,8 @@ def aligned_correlation(image: Pixels, other: Pixels, start: Floats) -> float:
     seen = shown > 0
     if seen.mean() < _LEAST_OVERLAP:
         return 0.0
-    soft, target = (cv2.GaussianBlur(picture.astype(np.float32), (0, 0), _FINE_BLUR) for picture in (image, other))
-    moved = cv2.warpAffine(soft, warp, (SIZE, SIZE), flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP)
-    return max(0.0, 1 - _STRICTNESS * (1 - float(tone_correlation(moved[seen][None], target[seen][None])[0])))
+    moved = cv2.warpAffine(_fine(image), warp, (SIZE, SIZE), flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP)
+    return float(_strict(tone_correlation(moved[seen][None], _fine(other)[seen][None]))[0])
 
 
 def tone_correlation(first: Any, second: Any) -> Floats:
@@ -299,29 +302,48 @@ def correlate(images: Pixels, candidates: pd.DataFrame, enough: float) -> NDArra
             aligned.
 
     Returns:
-        (candidates,), at most 1; 0 of those that look unlike after a coarse alignment. What reaches `enough` is a lower
-        bound, because a pair is not looked at again once a look is enough; what is below is the highest that any look
-        gives.
+        (candidates,), 0 to 1. What reaches `enough` is a lower bound, because a pair is not looked at again once a look
+        is enough. Pairs that look unlike at half the size are not looked at in full: theirs is that of the halves.
     """
     correlation = np.zeros(len(candidates))
     soft, sharp = _blurred_halves(images)
 
     def look(block: slice) -> None:
         part = candidates.iloc[block]
-        alike, warps = _coarse_alignment(soft, part)
-        image, other = _both(images, part.iloc[alike])
-        agree = np.einsum("ij,ij->i", _unit(image), _unit(other)).astype(np.float64)
-        curved = np.flatnonzero((agree < enough) & (agree > enough - _TONE))
-        agree[curved] = tone_correlation(_flat(image[curved]), _flat(other[curved]))
+        agree = _unaligned_correlation(images, sharp, part, enough)
         unsettled = np.flatnonzero(agree < enough)
-        close, finer = _finer_alignment(sharp, part.iloc[alike[unsettled]], warps[unsettled])
-        for i, warp in zip(unsettled[close], finer, strict=True):
-            agree[i] = max(agree[i], aligned_correlation(image[i], other[i], warp))
-        correlation[block.start + alike] = agree
+        alike, warps = _coarse_alignment(soft, part.iloc[unsettled])
+        unsettled = unsettled[alike]
+        close, warps = _finer_alignment(sharp, part.iloc[unsettled], warps)
+        unsettled = unsettled[close]
+        for i, image, other, warp in zip(unsettled, *_both(images, part.iloc[unsettled]), warps, strict=True):
+            if _nearly_aligned(image, other, warp):
+                agree[i] = max(agree[i], aligned_correlation(image, other, warp))
+        correlation[block] = agree
 
     with ThreadPoolExecutor(_THREADS) as pool:
-        list(pool.map(look, _blocks(len(candidates))))
-    return np.minimum(correlation, 1.0)
+        list(pool.map(look, _blocks(len(candidates), _PAIRS)))
+    return np.clip(correlation, 0.0, 1.0)
+
+
+def _unaligned_correlation(
+    images: Pixels, sharp: Pixels, candidates: pd.DataFrame, enough: float
+) -> NDArray[np.float64]:
+    """(candidates,): correlation of the two pictures as they stand; with a tone curve where that might be enough.
+
+    Args:
+        images: (images, SIZE, SIZE).
+        sharp: (images, _HALF, _HALF), the same pictures. They tell most of the pairs that are far from enough.
+        candidates: as `candidate_pairs` returns them.
+        enough: as `correlate` takes it.
+    """
+    agree = _plain_correlation(*_both(sharp, candidates))
+    near = np.flatnonzero(agree > enough - _TONE - _HALF_SLACK)
+    image, other = _both(images, candidates.iloc[near])
+    agree[near] = _plain_correlation(image, other)
+    curved = np.flatnonzero((agree[near] < enough) & (agree[near] > enough - _TONE))
+    agree[near[curved]] = tone_correlation(_flat(image[curved]), _flat(other[curved]))
+    return agree
 
 
 def _both(pictures: Pixels, candidates: pd.DataFrame) -> tuple[Pixels, Pixels]:
@@ -382,12 +404,29 @@ def _finer_alignment(sharp: Pixels, candidates: pd.DataFrame, warps: Floats) -> 
         (close,), rows of the candidates that are close to copies, and (close, 2, 3), their maps at `SIZE`.
     """
     image, other = _both(sharp, candidates)
-    _, steps = _tangent_fit(_seen(image, warps, _HALF), other, _HALF_MARGIN)
-    warps = _composed(warps, steps)
-    inner = np.s_[:, _HALF_MARGIN:-_HALF_MARGIN, _HALF_MARGIN:-_HALF_MARGIN]
-    agree = tone_correlation(_flat(_seen(image, warps, _HALF)[inner]), _flat(other[inner]))
-    close = np.flatnonzero(agree >= _LEAST_COARSE)
-    return close, _rescaled(warps[close], SIZE / _HALF, SIZE / _HALF)
+    fit, steps = _tangent_fit(_seen(image, warps, _HALF), other, _HALF_MARGIN)
+    alike = np.flatnonzero(fit >= _LEAST_FIT)
+    image, other, warps = image[alike], other[alike], _composed(warps, steps)[alike]
+    agree = tone_correlation(_inner(_seen(image, warps, _HALF), _HALF_MARGIN), _inner(other, _HALF_MARGIN))
+    close = agree >= _LEAST_COARSE
+    return alike[close], _rescaled(warps[close], SIZE / _HALF, SIZE / _HALF)
+
+
+def _nearly_aligned(image: Pixels, other: Pixels, warp: Floats) -> bool:
+    """Whether two pictures agree well enough at full size that a last alignment may make copies of them.
+
+    As they stand counts too: where the tone differs much, the alignment so far may have led away from a fit.
+
+    Args:
+        image: (SIZE, SIZE).
+        other: (SIZE, SIZE).
+        warp: (2, 3), map from pixels of `other` to pixels of `image`.
+    """
+    flags, margin = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, _HALF_MARGIN * SIZE // _HALF
+    fine, target = _fine(image), _inner(_fine(other)[None], margin)
+    moved = cv2.warpAffine(fine, warp, (SIZE, SIZE), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    looks = (_strict(tone_correlation(_inner(look[None], margin), target))[0] for look in (moved, fine))
+    return any(agree >= _LEAST_FINE for agree in looks)
 
 
 def _tangent_fit(views: Pixels, targets: Pixels, margin: int) -> tuple[Floats, Floats]:
@@ -529,11 +568,38 @@ def _blurred(image: Pixels, sigma: float) -> Pixels:
     return cast(Pixels, cv2.GaussianBlur(image, (0, 0), sigma))
 
 
+def _fine(image: Pixels) -> Floats:
+    return cast(Floats, cv2.GaussianBlur(image.astype(np.float32), (0, 0), _FINE_BLUR))
+
+
+def _strict(correlation: Floats) -> Floats:
+    """That of blurred and aligned pictures on the scale of pictures as they stand, see `aligned_correlation`."""
+    return cast(Floats, np.maximum(0, 1 - _STRICTNESS * (1 - correlation)))
+
+
+def _plain_correlation(first: Pixels, second: Pixels) -> NDArray[np.float64]:
+    """(pairs,): -1 to 1; 0 where one picture is of one grey."""
+    one, other = _centred(first), _centred(second)
+    products, *squares = (np.einsum("ij,ij->i", *both) for both in ((one, other), (one, one), (other, other)))
+    lengths = np.sqrt(squares[0].astype(np.float64) * squares[1])
+    return np.where(lengths > 1e-6, products / np.maximum(lengths, 1e-6), 0).astype(np.float64)
+
+
 def _unit(images: Pixels | Floats) -> Floats:
     """(images, pixels): mean 0 and length 1, so that inner products are correlations; zeros for one grey."""
-    values = _flat(images).astype(np.float32)
+    return _normalised(_centred(images))
+
+
+def _centred(images: Pixels | Floats) -> Floats:
+    """(images, pixels): mean 0."""
+    values: Floats = _flat(images).astype(np.float32)
     values -= values.mean(1, keepdims=True)
-    return _normalised(values)
+    return values
+
+
+def _inner(images: Any, margin: int) -> Any:
+    """(images, pixels): those that are not within `margin` pixels of the border."""
+    return _flat(images[:, margin:-margin, margin:-margin])
 
 
 def _flat(images: Any) -> Any:
@@ -542,9 +608,10 @@ def _flat(images: Any) -> Any:
 
 
 def _normalised(values: Floats) -> Floats:
-    length = np.linalg.norm(values, axis=1, keepdims=True)
-    return cast(Floats, np.divide(values, length, out=np.zeros_like(values), where=length > 1e-6))
+    length = np.sqrt(np.einsum("ij,ij->i", values, values))[:, None]
+    result: Floats = values * np.where(length > 1e-6, 1 / np.maximum(length, 1e-6), 0)
+    return result
 
 
-def _blocks(length: int) -> Iterator[slice]:
-    return (slice(start, min(start + _BLOCK, length)) for start in range(0, length, _BLOCK))
+def _blocks(length: int, size: int = _BLOCK) -> Iterator[slice]:
+    return (slice(start, min(start + size, length)) for start in range(0, length, size))
