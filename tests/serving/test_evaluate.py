@@ -1,5 +1,6 @@
 import json
 
+import pandas as pd
 import pytest
 from PIL import Image
 from serving.tiny import CENTRES, write_tiny_model
@@ -45,6 +46,23 @@ def test_scores_are_those_of_scikit_learn_and_names_are_mapped(model, tmp_path, 
     captured = capsys.readouterr()
     assert "cut.png" in captured.err
     assert "66.7% of 3 called a tumour" in captured.out
+
+
+def test_the_pipelines_tables_and_figures_are_written(model, tmp_path, capsys):
+    for label in range(4):
+        for brightness in (label, label, (label + 1) % 4):
+            write(tmp_path / "set" / CLASSES[label], brightness)
+    write(tmp_path / "set" / "tumor", 1)
+
+    out = tmp_path / "report"
+    assert cli.main(["evaluate", str(tmp_path / "set"), "--out", str(out), "--model", str(model)]) == 0
+
+    scores = pd.read_csv(out / "scores.csv").set_index("score").loc["accuracy"]
+    assert scores["value"] == pytest.approx(2 / 3, abs=1e-5)
+    assert scores["low"] < scores["value"] < scores["high"]
+    assert len(pd.read_csv(out / "predictions.csv")) == 12
+    assert {"scores_by_class.csv", "confusion_matrix.png", "prediction_sets.csv"} < {p.name for p in out.iterdir()}
+    assert "accuracy: 66.7%, 95 % interval" in capsys.readouterr().out
 
 
 def test_folders_that_cannot_be_scored_are_one_line(model, tmp_path, capsys):
