@@ -17,6 +17,7 @@ QUICK = {
     "split.protocol": "published",
     "augment.image_size": 64,
     "augment.copies": 1,
+    "augment.drawn_tumours": 1,
     "train.weights": "none",
     "train.trainable": "head",
     "train.epochs": 2,

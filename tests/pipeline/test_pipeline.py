@@ -34,14 +34,6 @@ def test_scores_are_those_of_the_predictions_in_git(finished):
     assert scores["images"] == len(predictions)
 
 
-def test_the_confound_is_measured_over_all_sources_and_without_the_annotated_one(finished):
-    table = pd.read_csv(finished.folder / "plots" / "confound.csv").set_index("features")
-    images = table["images"].to_dict()
-
-    assert images["the network"] == len(pd.read_csv(finished.folder / "plots" / "predictions.csv"))
-    assert table["auroc"].between(0, 1).all()
-
-
 def test_metrics_fit_on_a_screen(finished):
     lines = finished.dvc("metrics", "show").splitlines()
 

@@ -1,14 +1,14 @@
 """The train stage, killed, interrupted and in two processes, as a user runs it."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 
+import pandas as pd
 import pytest
-import torch
-from safetensors.torch import load_file
 
 pytestmark = pytest.mark.slow
 
@@ -38,21 +38,38 @@ def start_and_signal(repository, cache, number):
     return process, process.communicate()[1]
 
 
-@pytest.fixture
-def long(repository):
-    """The small phantom with a run long enough to be stopped in the middle."""
+def with_features(repository, cache):
+    """A cache that holds the output of frozen layers, which takes longest, and no state of any run."""
+    shutil.copytree(repository.cache / "features", cache / "features")
+    return cache
+
+
+def make_long(repository):
+    """Let the run be long enough to be stopped in the middle."""
     repository.set(train__epochs=25, train__patience=25, train__dropout=0.2)
     (repository.folder / MODEL).unlink()
     return repository
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_a_stopped_run_goes_on_and_ends_with_the_same_bytes(long, tmp_path, number):
-    train(long, tmp_path / "whole")
-    whole = results(long)
-    (long.folder / MODEL).unlink()
+@pytest.fixture
+def long(repository):
+    """The small phantom with a long run, not yet run."""
+    return make_long(repository)
 
-    process, said = start_and_signal(long, tmp_path / "stopped", number)
+
+@pytest.fixture(scope="module")
+def whole(finished, tmp_path_factory):
+    """Results of the long run that nobody stopped."""
+    folder = tmp_path_factory.mktemp("whole")
+    shutil.copytree(finished.folder, folder / "project")
+    repository = make_long(type(finished)(folder / "project", finished.cache))
+    train(repository, with_features(repository, folder / "cache"))
+    return results(repository)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_stopped_run_goes_on_and_ends_with_the_same_bytes(long, whole, tmp_path, number):
+    process, said = start_and_signal(long, with_features(long, tmp_path / "stopped"), number)
 
     assert not (long.folder / MODEL).exists()
     if number == signal.SIGINT:
@@ -67,26 +84,32 @@ def test_a_stopped_run_goes_on_and_ends_with_the_same_bytes(long, tmp_path, numb
 
 
 def test_a_changed_parameter_starts_afresh(long, tmp_path):
-    start_and_signal(long, tmp_path, signal.SIGKILL)
+    cache = with_features(long, tmp_path / "cache")
+    start_and_signal(long, cache, signal.SIGKILL)
     long.set(train__epochs=2)
 
-    said = train(long, tmp_path)
+    said = train(long, cache)
 
     assert "resuming" not in said
     assert "epoch 1 of 2" in said
 
 
-def test_two_processes_give_the_model_of_one(repository, tmp_path):
-    repository.set(train__epochs=2, train__dropout=0.0, train__trainable="block5")
+def test_two_processes_train_as_one_does(repository, tmp_path):
+    """The same images in the same steps, so the same losses.
+
+    Weights are not compared: where a gradient is nothing but rounding, such as that of a bias before a normalisation,
+    Adam makes a step of full length of it, in whatever direction. That a single step has the same gradients is tested
+    where the normalisation over processes is.
+    """
+    repository.set(train__epochs=1, train__dropout=0.0, train__style_mixing=0.0, train__trainable="block5")
     train(repository, tmp_path)
-    one = load_file(repository.folder / MODEL)
+    one = pd.read_csv(repository.folder / "plots/history.csv")
     (repository.folder / MODEL).unlink()
 
     said = train(repository, tmp_path, "-m", "torch.distributed.run", "--nproc-per-node", "2", OMP_NUM_THREADS="1")
 
-    two = load_file(repository.folder / MODEL)
-    assert said.count("epoch 2 of 2") == 1, "every process writes"
-    for name, tensor in one.items():
-        torch.testing.assert_close(
-            two[name], tensor, rtol=1e-3, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}"
-        )
+    two = pd.read_csv(repository.folder / "plots/history.csv")
+    assert said.count("epoch 1 of 1") == 1, "every process writes"
+    assert (repository.folder / MODEL).is_file()
+    for loss in ("train_loss", "val_loss"):
+        assert two[loss].to_list() == pytest.approx(one[loss].to_list(), rel=5e-3)

@@ -1,0 +1,67 @@
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from brain_tumor.data.arrays import INDEX_COLUMNS, Arrays, Part
+from brain_tumor.data.catalog import CLASSES
+from brain_tumor.data.images import WHOLE, Reader
+from brain_tumor.evaluation.tables import Predictions
+from brain_tumor.score_files import OTHER_SOURCES, write_confound
+
+SIZE = 32
+GREYS = {"glioma": 200, "meningioma": 60, "notumor": 60, "pituitary": 200}
+"""Meningiomas look like healthy heads, the other tumours do not: only these two are there in another source."""
+
+
+@pytest.fixture
+def arrays(rng, tmp_path):
+    return Arrays(
+        part(rng, tmp_path, "train"),
+        part(rng, tmp_path, "test"),
+        part(rng, tmp_path, "test"),
+        None,
+        Reader(size=SIZE),
+        "0",
+    )
+
+
+def part(rng, raw, name):
+    """Twelve images a class, on disk and as arrays."""
+    labels = np.repeat(np.arange(len(CLASSES)), 12)
+    classes = [CLASSES[label] for label in labels]
+    images = np.array([rng.normal(GREYS[word], 8, (SIZE, SIZE)).clip(0, 255) for word in classes]).astype(np.uint8)
+    paths = [f"{name}/{word}/{row}.png" for row, word in enumerate(classes)]
+    for path, image in zip(paths, images, strict=True):
+        (raw / path).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(raw / path)
+    index = pd.DataFrame({"path": paths, "class": classes, "copy": 0, "group": paths})
+    index[list(WHOLE._fields)] = WHOLE
+    return Part(images, index[list(INDEX_COLUMNS)])
+
+
+def confound(arrays, folder, annotated):
+    labels = arrays.test.labels
+    predictions = Predictions(np.eye(4)[labels], labels, CLASSES, arrays.test.index["path"].to_numpy(str), 1)
+    write_confound(folder, folder, arrays, predictions, annotated)
+    return pd.read_csv(folder / "confound.csv").set_index("features")
+
+
+def test_the_source_gives_tumours_away_until_it_is_left_out(arrays, tmp_path):
+    """Grey values tell most tumours from healthy heads, but not where both come from other sources."""
+    paths, classes = arrays.test.index["path"], arrays.test.index["class"]
+    table = confound(arrays, tmp_path, set(paths[classes.isin(["glioma", "pituitary"])]))
+
+    name = "histogram, whole picture"
+    assert table.loc[name, "images"] == 48
+    assert table.loc[name, "auroc"] > 0.75
+    assert table.loc[f"{name} ({OTHER_SOURCES})", "images"] == 24
+    assert table.loc[f"{name} ({OTHER_SOURCES})", "auroc"] < 0.75
+    assert table.loc[f"the network ({OTHER_SOURCES})", "auroc"] == 1
+
+
+def test_without_annotations_there_is_one_row_for_each_kind_of_feature(arrays, tmp_path):
+    table = confound(arrays, tmp_path, set())
+
+    assert not table.index.str.contains(OTHER_SOURCES).any()
+    assert (table["images"] == 48).all()
