@@ -259,6 +259,12 @@ def test_command_prints_tables_and_writes_files(known, tmp_path, capsys):
     assert sheet.is_file()
 
 
+def test_command_tells_how_to_see_the_pairs(known, capsys):
+    assert cli.main(["audit", str(known)]) == 0
+
+    assert capsys.readouterr().out.endswith("--csv FILE names the pairs, --html FILE shows them.\n")
+
+
 def test_sheet_carries_its_pictures_and_escapes_names(known, tmp_path):
     write_sheet(tmp_path / "sheet.html", audit(known))
 

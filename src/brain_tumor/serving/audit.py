@@ -141,6 +141,8 @@ def run(args: argparse.Namespace) -> int:
     for reason in unreadable:
         print(f"left out: {_printable(reason)}", file=sys.stderr)
     _print("\n\n".join([*map(_plain, result_tables(result)), "\n".join(summary(result))]))
+    if len(result.pairs) and not (args.csv or args.html):
+        _print("--csv FILE names the pairs, --html FILE shows them.")
     if args.csv:
         write_pairs(args.csv, result)
         _print(str(args.csv))
