@@ -1,18 +1,24 @@
-"""On the phantom, where the tumours are known, a trained network's maps find them, and a random one's do not."""
+"""Where the tumours are known, a trained network's maps find them, and a random one's do not.
 
+Each slice is drawn twice, with a tumour and without, so that nothing but the tumour tells the two apart. In the drawn
+set as a whole every patient is in both folders, and a small network reaches 100 % there without a look at any tumour.
+"""
+
+import cv2
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from brain_tumor.data.annotations import read_outlines
-from brain_tumor.data.images import WHOLE, read_images
+from brain_tumor.data.images import WHOLE
 from brain_tumor.data.masks import masks_at_model_size
-from brain_tumor.data.phantom import write_phantom
+from brain_tumor.data.phantom_drawing import draw_slice
+from brain_tumor.data.phantom_plan import ORIGINAL, PLANES, PhantomFile
 from brain_tumor.explanation.gradcam import grad_cam
 from brain_tumor.explanation.localization import localization_summary, localization_table
 
-SIZE = 64
+SIZE, TRAINED, UNSEEN = 64, 24, 12  # pixels, patients, patients
+LABELS = ("glioma", "meningioma")  # a slice with a pituitary tumour differs from the same one without in the sella too
 
 
 def convolution(inputs, outputs, stride):
@@ -20,60 +26,77 @@ def convolution(inputs, outputs, stride):
 
 
 def network():
-    """Tumour or none, from pixels; the explained layer has 16 x 16 cells."""
+    """Tumour or none, from pixels; the explained layer has 16 x 16 cells.
+
+    The head takes the largest value of each channel, so that one place must speak for the tumour. With their mean, what
+    surrounds a tumour speaks as well as the tumour does: as many slices are told rightly, but a map's maximum is seldom
+    inside an outline.
+    """
     torch.manual_seed(0)
     trunk = nn.Sequential(convolution(1, 16, 2), convolution(16, 32, 2), convolution(32, 32, 1), convolution(32, 32, 1))
-    return trunk, nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 2))
+    return trunk, nn.Sequential(nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(32, 2))
 
 
 def train(trunk, head, pixels, labels, epochs):
+    """Mirrored at random, so that few slices go further."""
     parameters = [*trunk.parameters(), *head.parameters()]
-    steps = epochs * -(-len(pixels) // 32)
+    steps = epochs * -(-len(pixels) // 24)
     optimizer = torch.optim.AdamW(parameters, lr=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-2, total_steps=steps)
     for _ in range(epochs):
-        for rows in torch.randperm(len(pixels)).split(32):
-            loss = nn.functional.cross_entropy(head(trunk(pixels[rows])), labels[rows])
+        for rows in torch.randperm(len(pixels)).split(24):
+            batch = pixels[rows]
+            batch = torch.where(torch.rand(len(rows), 1, 1, 1) < 0.5, batch, batch.flip(3))
+            loss = nn.functional.cross_entropy(head(trunk(batch)), labels[rows])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             schedule.step()
 
 
+def drawn(label, patient, plane):
+    file = PhantomFile("", label, f"P{patient:03d}", 1, plane, 0, ORIGINAL, "L")
+    pixels, outline = draw_slice(file, seed=3)
+    return cv2.resize(pixels, (SIZE, SIZE), interpolation=cv2.INTER_AREA), outline
+
+
 @pytest.fixture(scope="module")
-def phantom(tmp_path_factory):
-    """Pixels (images, 1, size, size), labels, paths and outlines; the two misplaced files count by their outline."""
-    folder = tmp_path_factory.mktemp("phantom")
-    write_phantom(folder, seed=3)
-    paths = sorted(path.relative_to(folder).as_posix() for path in folder.glob("T*/*/*"))
-    outlines = read_outlines(folder)
-    images = read_images([folder / path for path in paths], SIZE)
-    labels = torch.tensor([path in outlines for path in paths]).long()
-    return torch.from_numpy(images)[:, None].float() / 128 - 1, labels, paths, outlines
+def pairs():
+    """Pixels (slices, 2, size, size) without and with the tumour, and its outlines; patient by patient."""
+    pixels, outlines = [], []
+    for patient in range(TRAINED + UNSEEN):
+        for plane in PLANES:
+            healthy, _ = drawn("notumor", patient, plane)
+            ill, outline = drawn(LABELS[patient % 2], patient, plane)
+            pixels.append((healthy, ill))
+            outlines.append(outline)
+    return torch.from_numpy(np.array(pixels)).float() / 128 - 1, outlines
 
 
-def scores(trunk, head, phantom):
-    """Of the tumours, explained as such, in the images that training did not see."""
-    pixels, labels, paths, outlines = phantom
-    unseen = [row for row, path in enumerate(paths) if path.startswith("Testing") and labels[row]]
-    maps = grad_cam(trunk.eval(), head.eval(), pixels[unseen], labels[unseen]).values
-    rows, masks = masks_at_model_size(outlines, [paths[row] for row in unseen], [WHOLE] * len(unseen), SIZE)
-    assert len(rows) == len(unseen) > 50
+def scores(trunk, head, pairs):
+    """Of the tumours of patients that training did not see, explained as such."""
+    first = TRAINED * len(PLANES)
+    pixels, outlines = pairs[0][first:, 1:], pairs[1][first:]
+    maps = grad_cam(trunk.eval(), head.eval(), pixels, torch.ones(len(pixels), dtype=torch.long)).values
+    names = [str(number) for number in range(len(pixels))]
+    rows, masks = masks_at_model_size(dict(zip(names, outlines, strict=True)), names, [WHOLE] * len(names), SIZE)
+    assert len(rows) == len(pixels) == UNSEEN * len(PLANES)
     return localization_summary(localization_table(maps, masks, ["tumour"] * len(rows), np.ones(len(rows), bool), 0))
 
 
 @pytest.mark.slow
-def test_a_trained_network_looks_at_the_tumour_and_a_random_one_does_not(phantom):
-    pixels, labels, paths, _ = phantom
-    seen = torch.tensor([path.startswith("Training") for path in paths])
+def test_a_trained_network_looks_at_the_tumour_and_a_random_one_does_not(pairs):
     trunk, head = network()
-    untrained = scores(trunk, head, phantom)
+    untrained = scores(trunk, head, pairs)
+    pixels = pairs[0][: TRAINED * len(PLANES)]
+    labels = torch.tensor([0, 1]).repeat(len(pixels))
     trunk.train()
-    train(trunk, head.train(), pixels[seen], labels[seen], epochs=25)
-    trained = scores(trunk, head, phantom)
+    train(trunk, head.train(), pixels.reshape(-1, 1, SIZE, SIZE), labels, epochs=30)
+    trained = scores(trunk, head, pairs)
 
+    assert trained["pointing"]["model"] > 0.75
     for score in ("pointing", "mass", "iou"):
         best_baseline = max(trained[score]["centred"], trained[score]["shuffled"])
         print(score, trained[score], untrained[score])
-        assert trained[score]["model"] > 1.5 * best_baseline
+        assert trained[score]["model"] > 2 * best_baseline
         assert untrained[score]["model"] < 0.5 * trained[score]["model"]
