@@ -1,6 +1,8 @@
 import gzip
 import io
 import os
+import resource
+import time
 
 import nibabel
 import numpy as np
@@ -235,8 +237,10 @@ def test_damaged_files_give_pictures_or_one_line(form):
         "NIfTI.gz": lambda: nifti(np.stack([pixels] * 5, axis=2).astype(np.int16), (1, 1, 4), compressed=True),
     }.get(form, lambda: raster(form, pixels))()
     read_well = refused = 0
+    slowest, memory = 0.0, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
     for changed in mutations(content, rng, 200):
+        start = time.process_time()
         try:
             for picture in pictures("file", changed):
                 assert picture.grey.dtype == np.uint8
@@ -245,6 +249,9 @@ def test_damaged_files_give_pictures_or_one_line(form):
         except UserError as error:
             assert "\n" not in str(error)  # noqa: PT017 (whether it is raised depends on the mutation)
             refused += 1
+        slowest = max(slowest, time.process_time() - start)
 
+    assert slowest < 10  # seconds of the processor
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 1_000_000  # kilobytes
     assert read_well + refused == 200
     assert refused >= 20

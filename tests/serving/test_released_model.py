@@ -1,0 +1,74 @@
+"""What the released model says of pictures that it must not judge. Skipped where no model is released yet."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+import skimage.data
+from PIL import Image
+from pydicom.data import get_testdata_file
+
+from brain_tumor.serving.inputs import Picture, to_grey
+from brain_tumor.serving.predictor import Predictor
+from brain_tumor.serving.stream import MODEL_VARIABLE, RELEASED_MODEL
+
+MODEL = Path(os.environ.get(MODEL_VARIABLE, Path(__file__).parents[2] / RELEASED_MODEL))
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not MODEL.is_file(), reason=f"no {RELEASED_MODEL} yet, and {MODEL_VARIABLE} names none"),
+]
+
+PHOTOGRAPHS = ("chelsea", "astronaut", "camera", "coffee", "rocket", "coins", "moon", "brick", "text", "page", "retina")
+"""Those that come with scikit-image; chelsea is a cat."""
+
+WINDOWS = ((40, 80), (40, 120), (35, 200), (50, 350), (300, 1500))
+"""Centre and width in Hounsfield units: for the brain, soft tissue and bone."""
+
+
+@pytest.fixture(scope="module")
+def predictor():
+    return Predictor(MODEL)
+
+
+def familiar(predictor, pictures):
+    """The names of those that are taken for pictures like the training images, with how far they are from them."""
+    answers = predictor.predict([predictor.prepare(Picture(grey)) for grey in pictures.values()])
+    return {name: answer.novelty for name, answer in zip(pictures, answers, strict=True) if answer.familiar}
+
+
+def test_photographs_are_not_like_the_training_images(predictor):
+    photographs = {
+        name: np.asarray(Image.fromarray(getattr(skimage.data, name)()).convert("L")) for name in PHOTOGRAPHS
+    }
+    assert not familiar(predictor, photographs)
+
+
+def test_empty_pictures_and_noise_are_not_like_the_training_images(predictor):
+    rng = np.random.default_rng(0)
+    pictures = {f"all {value}": np.full((256, 256), value, np.uint8) for value in (0, 60, 128, 255)}
+    pictures["noise"] = rng.integers(0, 256, (256, 256), dtype=np.uint8)
+    pictures["dark noise"] = rng.integers(0, 12, (256, 256), dtype=np.uint8)
+    pictures["ramp"] = np.tile(np.arange(256, dtype=np.uint8), (256, 1))
+    assert not familiar(predictor, pictures)
+
+
+def test_a_head_in_ct_is_not_like_the_training_images_in_any_window(predictor):
+    data = pydicom.dcmread(get_testdata_file("693_J2KI.dcm", download=False))
+    values = data.pixel_array * float(data.RescaleSlope) + float(data.RescaleIntercept)
+    heads = {
+        f"{place}, window {centre}, {width}": to_grey(part, centre - width / 2, centre + width / 2)
+        for place, part in (("whole", values), ("head", values[100:440, 120:400]))
+        for centre, width in WINDOWS
+    }
+    assert not familiar(predictor, heads)
+
+
+def test_a_neck_in_ct_and_an_abdomen_in_mr_are_not_like_the_training_images(predictor):
+    pictures = {}
+    for name in ("CT_small.dcm", "examples_overlay.dcm"):
+        values = pydicom.dcmread(get_testdata_file(name, download=False)).pixel_array
+        pictures[name] = to_grey(values, *np.percentile(values, (0.5, 99.5)))
+    assert not familiar(predictor, pictures)
