@@ -72,7 +72,7 @@ class TrainParams(Section):
         "efficientnet_lite0",
     ]
     weights: Annotated[str, Field(min_length=1)]
-    head: Literal["pooled", "imagenet"]
+    head: Literal["pooled", "multilevel", "imagenet"]
     trainable: Literal["head", "block5", "block4", "all"]
     epochs: Annotated[int, Field(ge=1)]
     batch_size: Annotated[int, Field(ge=1)]
@@ -81,6 +81,7 @@ class TrainParams(Section):
     schedule: Literal["one_cycle", "cosine", "constant"]
     class_weights: Literal["balanced", "none"]
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+    style_mixing: Share
     dropout: Annotated[float, Field(ge=0, lt=1)]
     patience: Annotated[int, Field(ge=1)]
     precision: Literal["auto", "bf16", "fp32"]

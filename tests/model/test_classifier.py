@@ -25,9 +25,12 @@ def test_trunk_is_torchvisions_up_to_the_last_relu(classifier, pixels):
     assert isinstance(classifier.trunk[-1], nn.ReLU)
 
 
+@pytest.mark.parametrize("head", ["pooled", "multilevel"])
 @pytest.mark.parametrize("trainable", BACKBONES["vgg16"].cuts)
-def test_the_cut_changes_what_is_frozen_but_not_the_logits(describe, classifier, pixels, trainable):
-    other = Classifier(describe(trainable=trainable)).eval()
+def test_the_cut_changes_what_is_frozen_but_not_the_logits(describe, pixels, trainable, head):
+    torch.manual_seed(0)
+    classifier = Classifier(describe(head=head)).eval()
+    other = Classifier(describe(trainable=trainable, head=head)).eval()
     other.load_state_dict(classifier.state_dict())
 
     torch.testing.assert_close(other(pixels), classifier(pixels))
@@ -38,10 +41,25 @@ def test_the_cut_changes_what_is_frozen_but_not_the_logits(describe, classifier,
     }
 
 
-def test_pooled_head_is_linear_in_the_mean_activation(classifier):
+def test_multilevel_head_sees_the_last_two_levels_side_by_side(describe, pixels):
+    torch.manual_seed(0)
+    classifier = Classifier(describe(head="multilevel")).eval()
+    vgg = models.vgg16().eval()
+    vgg.features[:30].load_state_dict(classifier.trunk.state_dict())
+    normalised = classifier.normalise(pixels)
+
+    before, last = classifier.activations(classifier.front(pixels)).split(512, dim=1)
+
+    torch.testing.assert_close(before, vgg.features[:24](normalised))
+    torch.testing.assert_close(last, vgg.features[:30](normalised))
+
+
+@pytest.mark.parametrize(("head", "channels"), [("pooled", 512), ("multilevel", 1024)])
+def test_a_head_of_averages_is_linear_in_the_mean_activation(describe, head, channels):
+    classifier = Classifier(describe(head=head)).eval()
     classifier.head[2].running_mean.uniform_(-1, 1)
     classifier.head[2].running_var.uniform_(0.5, 2)
-    first, second = torch.rand(2, 1, 512, 4, 4)
+    first, second = torch.rand(2, 1, channels, 4, 4)
 
     middle = classifier.classify((first + second) / 2)
 

@@ -34,6 +34,15 @@ def age_of_blocks(folder):
         os.utime(path, (60 * number, 60 * number))
 
 
+def test_heads_share_features_unless_the_whole_trunk_is_frozen(train_params, arrays):
+    def key(head, trainable):
+        torch.manual_seed(0)
+        return front_key(build(train_params.model_copy(update={"head": head, "trainable": trainable}), arrays, 0))
+
+    assert key("pooled", "block5") == key("multilevel", "block5")
+    assert key("pooled", "head") != key("multilevel", "head")
+
+
 def test_features_are_the_output_of_the_frozen_layers(classifier, arrays, cache):
     images = arrays.train.images
     with torch.no_grad():

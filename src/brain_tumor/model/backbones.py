@@ -26,6 +26,8 @@ class Backbone:
         last: number of modules in front of the last of the resolutions that the trunk works at, frozen for `block5`.
         last_two: likewise for `block4`.
         heads: values of `train.head` that fit.
+        before: channels of the output of the module in front of `last`, where it is of the trunk's last resolution, so
+            that the head `multilevel` can take both.
         mean, deviation: of the RGB values in 0 to 1 that pretrained weights expect.
     """
 
@@ -35,6 +37,7 @@ class Backbone:
     last: int
     last_two: int
     heads: tuple[str, ...] = ("pooled",)
+    before: int = 0
     mean: tuple[float, float, float] = IMAGENET_MEAN
     deviation: tuple[float, float, float] = IMAGENET_DEVIATION
 
@@ -66,12 +69,13 @@ def _vgg(build: Callable[[], models.VGG]) -> Callable[[], nn.Module]:
     return without_linear_layers
 
 
+_VGG_HEADS = ("pooled", "multilevel", "imagenet")
 _RESNET = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
 
 BACKBONES: Mapping[str, Backbone] = {
     # The last max pooling belongs to the head: without it the explained layer is the ReLU behind the last convolution.
-    "vgg16": Backbone(_vgg(models.vgg16), _features(30), 512, last=24, last_two=17, heads=("pooled", "imagenet")),
-    "vgg16_bn": Backbone(_vgg(models.vgg16_bn), _features(43), 512, last=34, last_two=24, heads=("pooled", "imagenet")),
+    "vgg16": Backbone(_vgg(models.vgg16), _features(30), 512, last=24, last_two=17, heads=_VGG_HEADS, before=512),
+    "vgg16_bn": Backbone(_vgg(models.vgg16_bn), _features(43), 512, last=34, last_two=24, heads=_VGG_HEADS, before=512),
     "resnet18": Backbone(models.resnet18, _RESNET, 512, last=7, last_two=6),
     "resnet50": Backbone(models.resnet50, _RESNET, 2048, last=7, last_two=6),
     "mobilenet_v3_large": Backbone(models.mobilenet_v3_large, _features(17), 960, last=13, last_two=7),

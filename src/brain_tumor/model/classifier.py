@@ -69,6 +69,11 @@ class Classifier(nn.Module):
         self.trunk[: self.cut].requires_grad_(False)
         self.head = HEADS[description.head](backbone, description)
 
+    @property
+    def whole_trunk(self) -> bool:
+        """Whether all of the trunk is frozen."""
+        return self.cut == len(self.trunk)
+
     def train(self, mode: bool = True) -> Self:
         """As for every module, but frozen layers stay in evaluation mode, their running statistics too."""
         super().train(mode)
@@ -90,12 +95,24 @@ class Classifier(nn.Module):
 
     def front(self, pixels: Tensor) -> Tensor:
         """Features: the output of the frozen layers for uint8 pixels (images, height, width)."""
-        return self.trunk[: self.cut](self.normalise(pixels)) if self.cut else pixels
+        if not self.cut:
+            return pixels
+        normalised = self.normalise(pixels)
+        return self._activations(normalised, 0) if self.whole_trunk else self.trunk[: self.cut](normalised)
 
     def activations(self, features: Tensor) -> Tensor:
-        """Output of the trunk's last layer (images, channels, height, width) from features; what Grad-CAM explains."""
-        activations: Tensor = self.trunk[self.cut :](features if self.cut else self.normalise(features))
-        return activations
+        """What the head takes and Grad-CAM explains, (images, channels, height, width), from features.
+
+        The output of the trunk's last layer; with the head `multilevel` behind that of the block before.
+        """
+        if self.whole_trunk:
+            return features
+        return self._activations(features if self.cut else self.normalise(features), self.cut)
+
+    def _activations(self, values: Tensor, start: int) -> Tensor:
+        before = self.trunk[start : self.backbone.last](values)
+        output: Tensor = self.trunk[self.backbone.last :](before)
+        return torch.cat([before, output], dim=1) if self.description.head == "multilevel" else output
 
     def classify(self, activations: Tensor) -> Tensor:
         """Logits (images, classes) from the trunk's output."""
@@ -156,12 +173,21 @@ def _pooled_head(backbone: Backbone, description: Description) -> nn.Module:
 
     Batch normalisation evens out the features, whose scale differs by orders of magnitude between trunks.
     """
+    return _linear_in_averages(backbone.channels, description)
+
+
+def _multilevel_head(backbone: Backbone, description: Description) -> nn.Module:
+    """As `_pooled_head`, of the last two levels side by side: small things show better in the finer one."""
+    return _linear_in_averages(backbone.before + backbone.channels, description)
+
+
+def _linear_in_averages(channels: int, description: Description) -> nn.Module:
     return nn.Sequential(
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
-        nn.BatchNorm1d(backbone.channels),
+        nn.BatchNorm1d(channels),
         nn.Dropout(description.dropout),
-        nn.Linear(backbone.channels, len(description.classes)),
+        nn.Linear(channels, len(description.classes)),
     )
 
 
@@ -181,7 +207,10 @@ def _imagenet_head(backbone: Backbone, description: Description) -> nn.Module:
     )
 
 
-HEADS = {"pooled": _pooled_head, "imagenet": _imagenet_head}
+HEADS = {"pooled": _pooled_head, "multilevel": _multilevel_head, "imagenet": _imagenet_head}
 
-PRETRAINED_HEAD_LAYERS = {"pooled": {}, "imagenet": {"classifier.0": "3", "classifier.3": "6"}}
+LINEAR_HEADS = frozenset({"pooled", "multilevel"})
+"""Those that are linear in the average of the activations."""
+
+PRETRAINED_HEAD_LAYERS = {"pooled": {}, "multilevel": {}, "imagenet": {"classifier.0": "3", "classifier.3": "6"}}
 """For each head, which layers of torchvision's network fill which of its own."""

@@ -198,6 +198,8 @@ def front_key(classifier: Classifier, device: torch.device = CPU) -> str:
     description = classifier.description
     for part in (description.backbone, description.precision, device.type, torch.__version__):
         digest.update(part.encode() + b"\0")
+    if classifier.whole_trunk:
+        digest.update(description.head.encode() + b"\0")  # decides which levels the features are made of
     for name, tensor in classifier.trunk[: classifier.cut].state_dict().items():
         digest.update(name.encode() + b"\0" + tensor.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:32]
