@@ -14,7 +14,7 @@ from brain_tumor.errors import UserError
 from brain_tumor.evaluation.novelty import fit
 from brain_tumor.explanation.gradcam import grad_cam
 from brain_tumor.model.classifier import Classifier, Description
-from brain_tumor.serving.export import export, pooled
+from brain_tumor.serving.export import export, familiar_features
 from brain_tumor.serving.exported import Engine
 
 SIZE = 64
@@ -28,28 +28,32 @@ def part(images):
     return Part(pixels, pd.DataFrame({"copy": np.zeros(images, int)}))
 
 
-@pytest.fixture(scope="module")
-def classifier():
+def make_classifier(head):
     torch.manual_seed(0)
     made = Classifier(
         Description(
             classes=CLASSES,
             reader=Reader(size=SIZE),
             backbone="vgg16",
-            head="pooled",
+            head=head,
             trainable="block5",
             precision="fp32",
             dropout=0.4,
             temperature=1.7,
         )
     ).eval()
-    features = torch.from_numpy(pooled(made, part(40).images))
     with torch.no_grad():  # statistics of real features, so that pictures get answers that differ
+        features = made.activations(made.front(torch.from_numpy(part(40).images))).mean((2, 3))
         made.head[2].running_mean.copy_(features.mean(0))
         made.head[2].running_var.copy_(features.var(0))
         made.head[2].weight.uniform_(0.5, 2)
         made.head[2].bias.uniform_(-1, 1)
     return made
+
+
+@pytest.fixture(scope="module")
+def classifier():
+    return make_classifier("pooled")
 
 
 @pytest.fixture(scope="module")
@@ -109,16 +113,29 @@ def test_maps_are_grad_cam_of_every_class(engine, classifier, validation_part):
         assert expected.values.max() > 1e-2
 
 
+@pytest.mark.slow
+def test_a_head_of_two_levels_has_its_probabilities_and_maps_too(train_part, validation_part, tmp_path):
+    classifier = make_classifier("multilevel")
+    images = validation_part.images[:3]
+
+    export(classifier, train_part, validation_part, tmp_path / "model.onnx", int8=False)
+    outputs = Engine(tmp_path / "model.onnx").run(images)
+
+    np.testing.assert_allclose(outputs.probabilities, expected_probabilities(classifier, images), atol=1e-4)
+    features = classifier.front(torch.from_numpy(images))
+    expected = grad_cam(classifier.activations, classifier.classify, features, torch.full((3,), 2))
+    np.testing.assert_allclose(np.maximum(outputs.maps[:, 2], 0), expected.values, atol=1e-4)
+
+
 def test_novelty_is_the_mahalanobis_distance_and_its_threshold_accepts_validation(
     engine, classifier, train_part, validation_part
 ):
-    novelty = fit(pooled(classifier, train_part.images), pooled(classifier, validation_part.images))
+    features = familiar_features(classifier, validation_part.images)
+    novelty = fit(familiar_features(classifier, train_part.images), features)
 
     outputs = engine.run(validation_part.images)
 
-    np.testing.assert_allclose(
-        outputs.novelty, novelty.distances(pooled(classifier, validation_part.images)), rtol=1e-3
-    )
+    np.testing.assert_allclose(outputs.novelty, novelty.distances(features), rtol=1e-3)
     assert (outputs.novelty <= engine.exported.novelty_threshold).mean() >= 0.99
 
 
@@ -164,7 +181,7 @@ def test_nothing_of_the_machine_is_in_the_file(exported_file):
 
 def test_another_head_or_size_is_refused(classifier, train_part, validation_part, tmp_path):
     other = Classifier(classifier.description.model_copy(update={"head": "imagenet"})).eval()
-    with pytest.raises(UserError, match="only a model with the pooled head"):
+    with pytest.raises(UserError, match="only a model with the head multilevel or pooled"):
         export(other, train_part, validation_part, tmp_path / "model.onnx", int8=False)
 
     larger = Classifier(classifier.description.model_copy(update={"reader": Reader(size=96)})).eval()

@@ -49,7 +49,7 @@ def fit(
     """Fit the Gaussian to training images, and its threshold to validation images.
 
     Args:
-        features_train: (images, features), global average of the trunk's last activations.
+        features_train: (images, features), global averages of activations, of one layer of a network.
         features_validation: likewise, of images that share no copy with the training images.
         share: of the validation images that are accepted, 0 to 1.
 

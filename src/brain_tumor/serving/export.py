@@ -5,7 +5,7 @@ import logging
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import nncf
 import numpy as np
@@ -19,7 +19,7 @@ from brain_tumor.data.images import Pixels
 from brain_tumor.errors import UserError
 from brain_tumor.evaluation.novelty import Novelty, fit, threshold
 from brain_tumor.files import atomic_file
-from brain_tumor.model.classifier import Classifier, load_classifier
+from brain_tumor.model.classifier import LINEAR_HEADS, Classifier, load_classifier
 from brain_tumor.serving.exported import INPUT, METADATA_KEY, OUTPUTS, Engine, Exported
 
 BATCH = 16
@@ -57,7 +57,7 @@ def export(classifier: Classifier, train: Part, validation: Part, path: Path, *,
     """Write a model that takes uint8 grey images and gives probabilities, maps and novelty (`exported.Outputs`).
 
     Args:
-        classifier: with the pooled head, in evaluation mode.
+        classifier: with a head of `LINEAR_HEADS`, in evaluation mode.
         train: its originals tell what training images are like.
         validation: sets the threshold of novelty, and calibrates INT8.
         path: of the ONNX file, which holds everything, a description (`exported.Exported`) too.
@@ -71,7 +71,7 @@ def export(classifier: Classifier, train: Part, validation: Part, path: Path, *,
         raise UserError(f"the arrays are of {train.images.shape[1]} pixels a side, the model of {size}: augment again")
     originals = np.flatnonzero(train.index["copy"] == 0)
     sample = originals[_evenly(len(originals), TRAINING_SAMPLE)]
-    novelty = fit(pooled(classifier, train.images[sample]), pooled(classifier, validation.images))
+    novelty = fit(familiar_features(classifier, train.images[sample]), familiar_features(classifier, validation.images))
     model = to_onnx(classifier, novelty)
     if int8:
         model = quantise(model, validation.images[_evenly(len(validation), CALIBRATION_SAMPLE)])
@@ -106,8 +106,8 @@ def save(model: onnx.ModelProto, exported: Exported, path: Path) -> None:
 class ExportGraph(nn.Module):
     """The classifier with everything that prediction wants of it, as one graph.
 
-    The pooled head is linear in the average of the activations once batch normalisation is folded in, so its class
-    activation maps (Zhou et al. 2016) are a 1 x 1 convolution, and the logits are sums over the maps.
+    The head is linear in the average of the activations once batch normalisation is folded in, so its class
+    activation maps (Zhou et al. 2016) are a 1 x 1 convolution, and the logits less their bias are sums over the maps.
     """
 
     weight: Tensor
@@ -116,11 +116,12 @@ class ExportGraph(nn.Module):
     root: Tensor
 
     def __init__(self, classifier: Classifier, novelty: Novelty) -> None:
-        """Raises: UserError for another head than `pooled`."""
+        """Raises: UserError for another head than `LINEAR_HEADS`."""
         super().__init__()
-        if classifier.description.head != "pooled":
+        if classifier.description.head not in LINEAR_HEADS:
+            wanted = " or ".join(sorted(LINEAR_HEADS))
             raise UserError(
-                f"train.head is {classifier.description.head}: only a model with the pooled head is exported"
+                f"train.head is {classifier.description.head}: only a model with the head {wanted} is exported"
             )
         self.classifier = classifier
         weight, bias = folded_head(classifier)
@@ -132,17 +133,50 @@ class ExportGraph(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Probabilities, maps and novelty of uint8 images (images, height, width)."""
-        activations = self.classifier.trunk(self.classifier.normalise(images))  # (images, channels, h, w)
-        places = activations.shape[2] * activations.shape[3]
-        maps = nn.functional.conv2d(activations, self.weight) / places  # (images, classes, h, w)
-        logits = maps.sum(dim=(2, 3)) + self.bias
-        unit = nn.functional.normalize(activations.mean(dim=(2, 3)), dim=1)
+        logits, maps, middle = self.parts(images)
+        unit = nn.functional.normalize(middle, dim=1)
         novelty = ((unit - self.mean) @ self.root).square().mean(dim=1).sqrt()
         return torch.softmax(logits / self.temperature, dim=1), maps, novelty
 
+    def parts(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits (images, classes), maps (images, classes, h, w), and features for novelty (images, features)."""
+        with Middle(self.classifier) as middle:
+            activations = self.classifier.activations(self.classifier.front(images))  # (images, channels, h, w)
+        places = activations.shape[2] * activations.shape[3]
+        maps = nn.functional.conv2d(activations, self.weight) / places
+        return maps.sum(dim=(2, 3)) + self.bias, maps, middle.averages()
+
+
+class Middle:
+    """Keeps what the trunk gives in front of its last block, while the classifier runs. Used with `with`.
+
+    There a picture is told from one of another kind much better than by the last activations, which keep little but
+    what tells the classes apart.
+    """
+
+    def __init__(self, classifier: Classifier) -> None:
+        self._module = classifier.trunk[classifier.backbone.last - 1]
+        self._output: Tensor | None = None
+
+    def __enter__(self) -> Self:
+        self._handle = self._module.register_forward_hook(self._keep)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._handle.remove()
+
+    def averages(self) -> Tensor:
+        """Global averages (images, channels) of the latest run."""
+        if self._output is None:
+            raise ValueError("nothing was run")
+        return self._output.mean(dim=(2, 3))
+
+    def _keep(self, _module: nn.Module, _inputs: object, output: Tensor) -> None:
+        self._output = output
+
 
 def folded_head(classifier: Classifier) -> tuple[Tensor, Tensor]:
-    """Weights (classes, channels) and bias (classes,) of the linear map that the pooled head is in evaluation mode."""
+    """Weights (classes, channels) and bias (classes,) of the linear map that the head is in evaluation mode."""
     normalisation = next(module for module in classifier.head.modules() if isinstance(module, nn.BatchNorm1d))
     linear = next(module for module in classifier.head.modules() if isinstance(module, nn.Linear))
     mean, variance = normalisation.running_mean, normalisation.running_var
@@ -158,7 +192,8 @@ def to_onnx(classifier: Classifier, novelty: Novelty) -> onnx.ModelProto:
     """The graph in full precision, for any number of images."""
     size = classifier.description.reader.size
     graph = ExportGraph(classifier, novelty).eval().to(memory_format=torch.contiguous_format)
-    example = torch.zeros(2, size, size, dtype=torch.uint8)
+    example = torch.arange(2 * size * size).remainder(251).to(torch.uint8).view(2, size, size)
+    check_maps(graph, example)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's exporter warns of its own deprecations
         program = torch.onnx.export(
@@ -177,6 +212,14 @@ def to_onnx(classifier: Classifier, novelty: Novelty) -> onnx.ModelProto:
         del node.metadata_props[:]
         node.doc_string = ""
     return model
+
+
+@torch.inference_mode()
+def check_maps(graph: ExportGraph, images: Tensor) -> None:
+    """Raises: ValueError where the head is not linear in the average of the activations."""
+    expected, logits = graph.classifier(images), graph.parts(images)[0]
+    if not torch.allclose(expected, logits, rtol=1e-3, atol=1e-3):
+        raise ValueError(f"logits {expected.tolist()}, but the maps sum to {logits.tolist()}: another kind of head")
 
 
 def quantise(model: onnx.ModelProto, images: Pixels) -> onnx.ModelProto:
@@ -201,12 +244,15 @@ def quantise(model: onnx.ModelProto, images: Pixels) -> onnx.ModelProto:
 
 
 @torch.inference_mode()
-def pooled(classifier: Classifier, images: Pixels) -> NDArray[np.float32]:
-    """Global average of the trunk's last activations, (images, channels)."""
-    parts = [
-        classifier.activations(classifier.front(torch.from_numpy(np.array(images[start : start + BATCH])))).mean((2, 3))
-        for start in range(0, len(images), BATCH)
-    ]
+def familiar_features(classifier: Classifier, images: Pixels) -> NDArray[np.float32]:
+    """What novelty is measured on: global averages in front of the trunk's last block, (images, channels)."""
+    parts = []
+    for start in range(0, len(images), BATCH):
+        with Middle(classifier) as middle:
+            classifier.trunk[: classifier.backbone.last](
+                classifier.normalise(torch.from_numpy(np.array(images[start : start + BATCH])))
+            )
+        parts.append(middle.averages())
     features: NDArray[np.float32] = torch.cat(parts).float().numpy()
     return features
 
