@@ -43,6 +43,18 @@ def test_heads_share_features_unless_the_whole_trunk_is_frozen(train_params, arr
     assert key("pooled", "head") != key("multilevel", "head")
 
 
+def test_running_statistics_of_frozen_layers_stay_as_they_are(train_params, arrays, cache):
+    changes = {"backbone": "vgg16_bn", "head": "pooled", "trainable": "block5"}
+    fresh = build(train_params.model_copy(update=changes), arrays, 0)
+    before = front_key(fresh)
+
+    features = cache.compute(fresh, arrays.train.images)
+
+    assert front_key(fresh) == before
+    expected = fresh.eval().front(torch.from_numpy(arrays.train.images[:4]))
+    torch.testing.assert_close(features.gather(np.arange(4)), expected, rtol=1e-2, atol=1e-3)
+
+
 def test_features_are_the_output_of_the_frozen_layers(classifier, arrays, cache):
     images = arrays.train.images
     with torch.no_grad():

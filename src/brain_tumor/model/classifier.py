@@ -68,6 +68,7 @@ class Classifier(nn.Module):
         self.trunk = nn.Sequential(*(network.get_submodule(name) for name in backbone.modules))
         self.trunk[: self.cut].requires_grad_(False)
         self.head = HEADS[description.head](backbone, description)
+        self.train()  # a module is made in training mode, in which frozen running statistics would move
 
     @property
     def whole_trunk(self) -> bool:
