@@ -37,23 +37,25 @@ RAW = Path("data/raw")
 TABLE = Path("experiments/sources.csv")
 EPOCHS = 4
 
-PLAIN: Mapping[str, Any] = {
-    "crop": "none",
-    "intensities": "file",
-    "drawn_tumours": 0,
-    "contrast": 0.0,
-    "curve": 0.0,
-    "degradation": 0.0,
-    "noise": 0.0,
+PLAIN: dict[str, Any] = {
+    "augment.crop": "none",
+    "augment.intensities": "file",
+    "augment.drawn_tumours": 0,
+    "augment.contrast": 0.0,
+    "augment.curve": 0.0,
+    "augment.degradation": 0.0,
+    "augment.noise": 0.0,
+    "train.style_mixing": 0.0,
 }
 """Whole pictures as they are; copies are turned, moved, scaled and mirrored."""
 
 MEASURES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("baseline", ()),
-    ("head crop and intensities", ("crop", "intensities")),
-    ("contrast, resolution, noise", ("contrast", "degradation", "noise")),
-    ("grey curves and histograms", ("curve",)),
-    ("drawn tumours", ("drawn_tumours",)),
+    ("head crop and intensities", ("augment.crop", "augment.intensities")),
+    ("contrast, resolution, noise", ("augment.contrast", "augment.degradation", "augment.noise")),
+    ("grey curves and histograms", ("augment.curve",)),
+    ("drawn tumours", ("augment.drawn_tumours",)),
+    ("mixed styles", ("train.style_mixing",)),
 )
 """Each measure, and the parameters that take it from `PLAIN` to params.yaml."""
 
@@ -73,11 +75,11 @@ def main() -> None:
     rows: list[dict[Any, Any]] = pd.read_csv(TABLE).to_dict("records") if TABLE.exists() else []
     done = {(row["measure"], row["seed"]) for row in rows}
     for seed in seeds:
-        for measure, changed in recipes(params):
+        for measure, recipe in recipes(params):
             if (measure, seed) in done:
                 continue
-            split = assign(catalog, pairs, slices, changed.split, params.seed)
-            rows.append({"measure": measure, "seed": seed} | run(split, changed, seed, annotated))
+            split = assign(catalog, pairs, slices, recipe.split, params.seed)
+            rows.append({"measure": measure, "seed": seed} | run(split, recipe, seed, annotated))
             log.info("%s", rows[-1])
             with atomic_file(TABLE) as temporary:
                 pd.DataFrame(rows).to_csv(temporary, index=False, float_format="%.4f")
@@ -91,14 +93,21 @@ def parse_seeds() -> list[int]:
 
 def recipes(params: Params) -> list[tuple[str, Params]]:
     """The parameters with one measure more in each row, the further set in the last."""
-    params = params.model_copy(update={"train": params.train.model_copy(update={"epochs": EPOCHS})})
-    kept = dict(PLAIN)
+    kept = PLAIN | {"train.epochs": EPOCHS}
     result = []
     for measure, names in MEASURES:
         kept = {name: value for name, value in kept.items() if name not in names}
-        result.append((measure, params.model_copy(update={"augment": params.augment.model_copy(update=kept)})))
-    further = params.split.model_copy(update={"additional": "train"})
-    return [*result, (FURTHER_SET, params.model_copy(update={"split": further}))]
+        result.append((measure, changed(params, kept)))
+    return [*result, (FURTHER_SET, changed(params, kept | {"split.additional": "train"}))]
+
+
+def changed(params: Params, changes: Mapping[str, Any]) -> Params:
+    """The parameters with some replaced, given as `section.name`."""
+    values = params.model_dump()
+    for name, value in changes.items():
+        section, parameter = name.split(".")
+        values[section][parameter] = value
+    return Params.model_validate(values)
 
 
 def run(split: pd.DataFrame, params: Params, seed: int, annotated: set[str]) -> dict[str, Any]:
