@@ -30,7 +30,15 @@ def start_and_signal(repository, cache, number):
     """Start the stage and send a signal when the first epoch is kept; status and stderr."""
     environment = os.environ | {"PYTHONPATH": str(repository.folder / "src"), "BRAIN_TUMOR_CACHE": str(cache)}
     command = [sys.executable, "stages/train.py"]
-    process = subprocess.Popen(command, cwd=repository.folder, env=environment, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        cwd=repository.folder,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Where the tests run in the background of a shell, Ctrl-C is ignored, and children would inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     while not list(cache.glob("checkpoints/*/last.ckpt")):
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.01)
