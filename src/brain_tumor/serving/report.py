@@ -17,6 +17,7 @@ from ruamel.yaml.error import YAMLError
 from brain_tumor.errors import UserError
 from brain_tumor.files import write_text
 from brain_tumor.params import PARAMS_FILE, load_params
+from brain_tumor.score_lists import flattened
 
 MAIN_SET, PHANTOM = "brain-tumor-mri", "phantom"
 """Values of `download.dataset` that the report has words for."""
@@ -186,7 +187,7 @@ def write_report(project: Path, output: Path) -> None:
     params = load_params(project / PARAMS_FILE)
     metrics = {stage: _read_metrics(project / path, stage) for stage, path in METRICS.items()}
     lock = _read_lock(project / LOCK)
-    current = dict(_flatten(params.model_dump()))
+    current = dict(flattened(params.model_dump()))
     recorded = current | _locked_params(lock)
     template = jinja2.Environment(
         loader=jinja2.PackageLoader("brain_tumor.serving"),
@@ -407,15 +408,7 @@ def _locked_params(lock: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters with which the stages last ran, under their full names."""
     stages = lock.get("stages", {}).values()
     recorded = (stage.get("params", {}).get(PARAMS_FILE.name, {}) for stage in stages)
-    return {name: value for params in recorded for name, value in _flatten(params)}
-
-
-def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flatten(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
+    return {name: value for params in recorded for name, value in flattened(params)}
 
 
 def _picture(path: Path, caption: str) -> Picture:
