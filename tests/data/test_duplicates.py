@@ -64,6 +64,19 @@ def test_changed_pictures_are_found_and_no_others(rng, change):
     assert pairs["correlation"].between(THRESHOLD, 1).all()
 
 
+def test_sharpened_and_grainy_pictures_are_found(rng):
+    """Texture changes so much that the pictures correlate by less than the threshold, aligned or not."""
+    texture = [cv2.GaussianBlur(rng.normal(0, 300, (4 * SIZE, 4 * SIZE)), (0, 0), 8) for _ in range(20)]
+    originals = np.clip(pictures(rng, 20) + np.stack(texture), 0, 255)
+    soft = [cv2.GaussianBlur(picture, (0, 0), 4) for picture in originals]
+    sharpened = np.clip(3 * originals - 2 * np.stack(soft) + rng.normal(0, 40, originals.shape), 0, 255)
+    images = np.stack([at_size(picture.astype(np.uint8)) for picture in (*soft, *sharpened)])
+
+    pairs = match_copies(images, [str(row) for row in range(40)], THRESHOLD)
+
+    assert list(zip(pairs["first"], pairs["second"], strict=True)) == [(row, row + 20) for row in range(20)]
+
+
 def test_equal_files_are_paired_with_the_first_of_them(rng):
     images = np.stack([at_size(picture) for picture in pictures(rng, 3)])[[0, 1, 0, 2, 0]]
 
