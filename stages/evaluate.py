@@ -93,7 +93,7 @@ def main() -> None:
     # Drawn here and not by the train stage, which would have to run again when a plot changes.
     save(training_curves(pd.read_csv(PLOTS / "history.csv")), PLOTS / "training_curves.png")
     write_table(PLOTS / "confidence.csv", confidence_table(sets, errors, selective, description.temperature))
-    scores = headline(overall, parts, errors)
+    scores = headline(overall, parts)
     scores |= write_new_sources(PLOTS, arrays.new_sources, units, seed, probabilities_of)
     write_json(Path("metrics/evaluate.json"), scores)
 

@@ -29,14 +29,10 @@ def split_headline(report: Mapping[str, Any]) -> dict[str, Any]:
         report: as `split_report` gives it.
 
     Returns:
-        How many images each split has, independent `groups` of the whole set, the share of published test images with
-        a copy in the published training set, and, where patients are known, how many are in train and test.
+        How many images train and how many test, and the share of published test images that have `leaked`: they have a
+        copy in the published training set.
     """
-    values = {"groups": report["groups"]} | {name: counts["all"] for name, counts in report["images"].items()}
-    values[LEAKS] = report[LEAKS]["share"]
-    if "patients" in report:
-        values["patients_in_both"] = report["patients"]["in_both"]
-    return values
+    return {name: report["images"][name]["all"] for name in ("train", "test")} | {"leaked": report[LEAKS]["share"]}
 
 
 def split_counts(report: Mapping[str, Any]) -> pd.DataFrame:
@@ -55,5 +51,5 @@ def split_counts(report: Mapping[str, Any]) -> pd.DataFrame:
 
 def split_list(report: Mapping[str, Any]) -> pd.DataFrame:
     """What `split_counts` leaves out: why images are excluded, kinds of copies, doubtful labels, patients."""
-    values = {name: value for name, value in report.items() if name not in {"groups", "images", LEAKS}}
+    values = {name: value for name, value in report.items() if name not in {"images", LEAKS}}
     return list_of({"copies": report[LEAKS]["by_kind"], **values})

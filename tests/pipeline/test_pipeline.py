@@ -31,14 +31,13 @@ def test_scores_are_those_of_the_predictions_in_git(finished):
     predictions = pd.read_csv(finished.folder / "plots" / "predictions.csv")
 
     assert scores["accuracy"] == pytest.approx((predictions["actual"] == predictions["predicted"]).mean())
-    assert scores["images"] == len(predictions)
 
 
 def test_metrics_fit_on_a_screen(finished):
     lines = finished.dvc("metrics", "show").splitlines()
 
     assert len(lines) == 5
-    assert len(lines[0].split()) <= 32, "columns: long lists belong into plots/"
+    assert max(map(len, lines)) <= 180, "long lists belong into plots/"
 
 
 def test_a_second_run_does_nothing_and_leaves_the_tree_clean(repository):
@@ -91,7 +90,7 @@ def test_metrics_plots_and_experiments(repository):
     repository.dvc("exp", "run", "--quiet", "--name", "lower", "--set-param", "train.learning_rate=3e-5")
 
     assert "lower" in repository.dvc("exp", "show", "--no-pager", "--csv")
-    assert "validation_loss" in repository.dvc("metrics", "diff")
+    assert "validation_accuracy" in repository.dvc("metrics", "diff")
     assert "index.html" in repository.dvc("plots", "diff", "HEAD", "lower")
 
 
@@ -103,7 +102,7 @@ def test_a_clone_without_data_shows_and_compares_results(repository, tmp_path):
     repository.run("git", "clone", "--quiet", "--no-local", ".", str(clone.folder))
 
     assert "accuracy" in clone.dvc("metrics", "show")
-    assert "validation_loss" in clone.dvc("metrics", "diff", "HEAD~1")
+    assert "validation_accuracy" in clone.dvc("metrics", "diff", "HEAD~1")
     assert "index.html" in clone.dvc("plots", "show")
     assert "index.html" in clone.dvc("plots", "diff", "HEAD~1")
 

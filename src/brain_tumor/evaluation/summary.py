@@ -16,9 +16,6 @@ from brain_tumor.evaluation.tables import Floats, Predictions
 
 RISKS = (0.01, 0.02)
 
-HEADLINE_SCORES = ("balanced_accuracy", "macro_f1", "auroc")
-"""Scores of the whole set that stand in the headline."""
-
 WITH_COPY, WITHOUT_COPY = "with a published copy", "without a published copy"
 
 
@@ -49,13 +46,12 @@ def parts_of(
     return {name: mask for name, mask in parts.items() if mask.any()}
 
 
-def headline(overall: pd.DataFrame, parts: pd.DataFrame, errors: Mapping[str, float]) -> dict[str, Any]:
+def headline(overall: pd.DataFrame, parts: pd.DataFrame) -> dict[str, Any]:
     """The few numbers of `metrics/evaluate.json`; all others, and their intervals, are in tables of their own.
 
     Args:
         overall: as `overall_table` gives it.
         parts: as `part_table` gives it, with a part `all`.
-        errors: expected calibration error `before` and `after`.
 
     Returns:
         Flat names and plain values; what is undefined is None.
@@ -67,11 +63,9 @@ def headline(overall: pd.DataFrame, parts: pd.DataFrame, errors: Mapping[str, fl
         "accuracy_low": whole["low"],
         "accuracy_high": whole["high"],
         **{name.split(" ")[0] + "_copy": part["accuracy"].get(name) for name in (WITH_COPY, WITHOUT_COPY)},
-        **overall.set_index("score")["value"][list(HEADLINE_SCORES)],
-        "ece": errors["after"],
+        "auroc": overall.set_index("score")["value"]["auroc"],
     }
-    counts = {name: int(whole[name]) for name in ("images", "groups", "correct")}
-    return {name: None if pd.isna(value) else float(value) for name, value in values.items()} | counts
+    return {name: None if pd.isna(value) else float(value) for name, value in values.items()}
 
 
 def confidence_table(

@@ -57,6 +57,9 @@ WEIGHTS = {
     "none": "random start weights",
 }
 
+PARTS = "scores_by_part.csv"
+"""Table of `plots/` whose row `all` counts the test images."""
+
 PICTURES = {
     "evaluate": {
         "scores_by_part.png": "Accuracy on parts of the test images, with 95 % intervals from a bootstrap over "
@@ -98,7 +101,7 @@ TABLES = {
     },
     "evaluate": {
         "scores.csv": "Scores of all test images, with 95 % intervals",
-        "scores_by_part.csv": "Parts of the test set",
+        PARTS: "Parts of the test set",
         "scores_by_class.csv": "Each class against all others",
         "confidence.csv": "How far the probabilities can be believed",
         "prediction_sets.csv": "Prediction sets: promised and measured coverage",
@@ -206,7 +209,7 @@ def write_report(project: Path, output: Path) -> None:
             for name, value in recorded.items()
             if current.get(name) != value
         ],
-        headline=list(_headline(metrics["evaluate"])),
+        headline=list(_headline(project / "plots", metrics["evaluate"])),
         sections=list(_sections(project, metrics, recorded, lock)),
     )
     write_text(output, page)
@@ -244,28 +247,39 @@ def _is_flat(value: Mapping[str, Any]) -> bool:
     return bool(value) and not any(isinstance(item, Mapping) for item in value.values())
 
 
-def _headline(scores: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+def _headline(plots: Path, scores: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     """Name, value and note of the scores that stand on top."""
-    missing = {"accuracy", "correct", "images"} - scores.keys()
-    if missing:
-        raise UserError(f"{METRICS['evaluate']} holds no {', '.join(sorted(missing))}: run `dvc repro evaluate` again")
-    yield "accuracy", _percent(scores["accuracy"]), f"{_counts(scores)}{_interval(scores)}"
+    if "accuracy" not in scores:
+        raise UserError(f"{METRICS['evaluate']} holds no accuracy: run `dvc repro evaluate` again")
+    yield "accuracy", _percent(scores["accuracy"]), "; ".join(filter(None, (_counts(plots), _interval(scores))))
     for name, title, note in (
-        ("balanced_accuracy", "balanced accuracy", "mean recall of the classes"),
-        ("macro_f1", "macro F1", "mean F1 of the classes"),
         ("with_copy", "with a copy", "accuracy on test images with a copy in the published training set"),
         ("without_copy", "without a copy", "accuracy on test images without a copy there"),
+        ("auroc", "AUROC", "one class against the others, mean of the classes"),
+        ("new_sources_tumor", "new sources", "tumours of a further data set called a tumour"),
     ):
         if name in scores:
             yield title, _percent(scores[name]), note
 
 
-def _interval(scores: Mapping[str, Any]) -> str:
-    """The 95 % interval of the accuracy, and on how many independent groups it rests, where they are known."""
-    if not {"accuracy_low", "accuracy_high", "groups"} <= scores.keys():
+def _counts(plots: Path) -> str:
+    """How many test images are right, and on how many independent groups that rests, where it is known."""
+    path = plots / PARTS
+    if not path.is_file():
         return ""
-    low, high = _percent(scores["accuracy_low"]), _percent(scores["accuracy_high"])
-    return f"; 95 % interval {low} to {high} over {scores['groups']:,} independent groups"
+    with path.open(encoding="utf-8", newline="") as file:
+        whole = next((row for row in csv.DictReader(file) if row["part"] == "all"), None)
+    if whole is None:
+        return ""
+    right, images, groups = (int(whole[name]) for name in ("correct", "images", "groups"))
+    return f"{right:,} of {images:,} in {groups:,} independent groups"
+
+
+def _interval(scores: Mapping[str, Any]) -> str:
+    """The 95 % interval of the accuracy, where it is known."""
+    if not {"accuracy_low", "accuracy_high"} <= scores.keys():
+        return ""
+    return f"95 % interval {_percent(scores['accuracy_low'])} to {_percent(scores['accuracy_high'])}"
 
 
 def _sections(
@@ -418,10 +432,6 @@ def _picture(path: Path, caption: str) -> Picture:
 
 def _words(name: object) -> str:
     return str(name).replace("_", " ")
-
-
-def _counts(scores: Mapping[str, Any]) -> str:
-    return f"{scores['correct']:,} of {scores['images']:,}"
 
 
 def _percent(value: float | None) -> str:

@@ -110,7 +110,7 @@ def fit(
         )
     best.restore(classifier)
     validation = logits(classifier.eval(), data.validation.features)
-    summary = _summary(classifier, validation, arrays.validation.labels, history.table(), best.epoch)
+    summary = {"validation_accuracy": float((validation.argmax(axis=1) == arrays.validation.labels).mean())}
     return Result(classifier, history.table(), validation, summary, checkpoint, trainer.is_global_zero)
 
 
@@ -133,15 +133,3 @@ def _class_weights(params: TrainParams, labels: NDArray[np.int64]) -> Tensor:
     if params.class_weights == "none":
         return torch.ones(len(CLASSES))
     return balanced_weights(torch.from_numpy(labels))
-
-
-def _summary(
-    classifier: Classifier, scores: NDArray[np.float64], labels: NDArray[np.int64], history: pd.DataFrame, epoch: int
-) -> dict[str, Any]:
-    return {
-        "validation_accuracy": float((scores.argmax(axis=1) == labels).mean()),
-        "validation_loss": float(history["val_loss"].to_numpy()[epoch - 1]),
-        "best_epoch": epoch,
-        "epochs": len(history),
-        "trained_parameters": sum(p.numel() for p in classifier.parameters() if p.requires_grad),
-    }
