@@ -28,8 +28,8 @@ from torch.utils.data import DataLoader, Dataset
 from brain_tumor.data.arrays import Arrays, open_arrays
 from brain_tumor.data.augmentation import copies_per_image, policy
 from brain_tumor.data.catalog import CLASSES, TRAIN, VALIDATION, read_split
-from brain_tumor.data.images import Reader, decode
-from brain_tumor.data.packing import pack
+from brain_tumor.data.images import decode
+from brain_tumor.data.packing import pack, reader_of
 from brain_tumor.model.precision import autocast, resolve
 from brain_tumor.model.weights import initialise
 from brain_tumor.params import AugmentParams, Params, TrainParams, load_params
@@ -86,10 +86,6 @@ def ours(folder: Path, raw: Path, split: pd.DataFrame, params: Params, train: Tr
     cache = FeatureCache(folder / "features", limit=10**12)
     result = fit(open_arrays(folder / "arrays"), train, params.seed, cache, folder)
     return float(result.summary["validation_accuracy"])
-
-
-def reader_of(params: AugmentParams) -> Reader:
-    return Reader(size=params.image_size, crop=params.crop, intensities=params.intensities)
 
 
 class Pictures(Dataset[tuple[torch.Tensor, int]]):

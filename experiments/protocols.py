@@ -17,6 +17,7 @@ from brain_tumor.data.arrays import INDEX_COLUMNS, Arrays, Part
 from brain_tumor.data.catalog import CLASSES, SPLITS, published_copies, read_catalog
 from brain_tumor.data.duplicates import find_copies
 from brain_tumor.data.images import Pixels, Reader, prepare_images
+from brain_tumor.data.packing import reader_of
 from brain_tumor.data.protocols import FOLDS, assign
 from brain_tumor.evaluation.metrics import BY_CLASS, class_scores
 from brain_tumor.files import atomic_file
@@ -40,7 +41,7 @@ def main() -> None:
     params = load_params()
     catalog = read_catalog(RAW)
     pairs = find_copies(RAW, catalog, params.split.copy_threshold)
-    reader = Reader(size=params.augment.image_size, crop=params.augment.crop, intensities=params.augment.intensities)
+    reader = reader_of(params.augment)
     images, frames = prepare_images([RAW / path for path in catalog["path"]], reader, progress("reading"))
     rows: list[dict[Any, Any]] = pd.read_csv(TABLE).to_dict("records") if TABLE.exists() else []
     done = {(row["protocol"], row["fold"]) for row in rows}

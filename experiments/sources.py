@@ -40,6 +40,7 @@ EPOCHS = 4
 PLAIN: dict[str, Any] = {
     "augment.crop": "none",
     "augment.intensities": "file",
+    "augment.background": "file",
     "augment.drawn_tumours": 0,
     "augment.contrast": 0.0,
     "augment.curve": 0.0,
@@ -56,6 +57,7 @@ MEASURES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("grey curves and histograms", ("augment.curve",)),
     ("drawn tumours", ("augment.drawn_tumours",)),
     ("mixed styles", ("train.style_mixing",)),
+    ("black background", ("augment.background",)),
 )
 """Each measure, and the parameters that take it from `PLAIN` to params.yaml."""
 

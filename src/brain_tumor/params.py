@@ -45,6 +45,7 @@ class AugmentParams(Section):
     image_size: Annotated[int, Field(ge=32, le=1024, multiple_of=32)]
     crop: Literal["none", "head"]
     intensities: Literal["file", "head"]
+    background: Literal["file", "black"]
     copies: Annotated[int, Field(ge=0, le=20)]
     balance: bool
     drawn_tumours: Annotated[int, Field(ge=0, le=20)]

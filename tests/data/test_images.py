@@ -162,6 +162,31 @@ def test_the_head_has_no_holes():
     assert mask.sum() == pytest.approx(np.pi / 4 * 190 * 220, rel=0.03)
 
 
+def test_a_black_background_hides_captions_and_noise_and_leaves_the_head():
+    rng = np.random.default_rng(3)
+    bare = head(300, 260, 50, 40, 210, 260)
+    noisy = np.where(bare > 0, bare, rng.integers(0, 12, bare.shape)).astype(np.uint8)
+    noisy[8:20, 20:90:6] = noisy[280:292, 180:240:6] = 255
+    reader = Reader(size=64, background="black")
+
+    seen, as_it_is = reader.prepare(noisy)[0], Reader(size=64).prepare(noisy)[0]
+
+    y, x = np.mgrid[:64, :64] + 0.5
+    radius = np.hypot((x / 64 * 260 - 130) / 80, (y / 64 * 300 - 150) / 110)  # 1 at the border of the head
+    assert (seen[radius < 1] == as_it_is[radius < 1]).all()
+    assert as_it_is[radius > 1.2].max() > 40
+    assert (seen[radius > 1.2] == 0).all()
+
+
+@pytest.mark.parametrize("change", [lambda picture: picture, lambda picture: np.pad(picture, ((0, 500), (0, 700)))])
+def test_the_background_is_left_where_no_head_was_found(change):
+    picture = change(np.full((80, 80), 40, np.uint8))
+
+    black, plain = (Reader(size=32, background=background).prepare(picture)[0] for background in ("black", "file"))
+
+    assert np.array_equal(black, plain)
+
+
 def test_a_reader_reads_files_as_it_prepares_pixels(tmp_path):
     picture = head(120, 100, 10, 10, 90, 110)
     Image.fromarray(picture).save(tmp_path / "a.png")

@@ -5,8 +5,8 @@ from PIL import Image
 
 from brain_tumor.data.arrays import open_arrays
 from brain_tumor.data.catalog import CLASSES, NEW_SOURCES, SPLITS, TRAIN, TUMOUR
-from brain_tumor.data.images import Reader, prepare_images
-from brain_tumor.data.packing import pack
+from brain_tumor.data.images import prepare_images
+from brain_tumor.data.packing import pack, reader_of
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def test_every_image_is_in_its_split_and_only_train_has_copies(tmp_path, split, 
     pack(tmp_path, split, "0a1b", augment, 3, tmp_path / "arrays")
 
     arrays = open_arrays(tmp_path / "arrays")
-    reader = Reader(size=32, crop=augment.crop, intensities=augment.intensities)
+    reader = reader_of(augment)
     assert (arrays.reader, arrays.split_digest) == (reader, "0a1b")
     for name in (*SPLITS, NEW_SOURCES):
         part = getattr(arrays, name)

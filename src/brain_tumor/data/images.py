@@ -25,6 +25,7 @@ _SHARE_OF_THRESHOLD = 0.45
 _LINE_WIDTH = 5  # pixels of `_MASK_SIDE`; what is thinner is no part of a head
 _LEAST_HEAD = 0.2  # share of the picture; a smaller find is a caption or a part of the head
 _MARGIN = 0.03  # share of the head on each side
+_BLACK_FROM = 0.03  # share of the picture's side beyond the convex hull of the head
 
 # Pillow warns above a limit of its own; such a picture is refused here, in one line.
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -55,6 +56,8 @@ class Reader(BaseModel):
             collection leaves around the head, and how wide its pictures are, then says nothing.
         intensities: `file`, grey values as they are, or `head`, scaled so that the 1st and the 99th percentile within
             the head become 0 and 255.
+        background: `file`, as it is, or `black` beyond the head and a margin, so that noise, frames, captions and the
+            grey of the air say nothing.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -62,6 +65,7 @@ class Reader(BaseModel):
     size: Annotated[int, Field(gt=0)]
     crop: Literal["none", "head"] = "none"
     intensities: Literal["file", "head"] = "file"
+    background: Literal["file", "black"] = "file"
 
     def prepare(self, grey: Pixels) -> tuple[Pixels, Frame]:
         """Cut out, scale, and adjust one picture.
@@ -72,19 +76,26 @@ class Reader(BaseModel):
         Returns:
             (size, size), grey values 0 to 255; and what part of the picture they show.
         """
-        mask = head_mask(grey) if "head" in (self.crop, self.intensities) else None
-        frame = _frame_about(mask) if mask is not None and self.crop == "head" else WHOLE
-        height, width = grey.shape
+        if (self.crop, self.intensities, self.background) == ("none", "file", "file"):
+            return self._scaled(grey, WHOLE), WHOLE
+        mask = head_mask(grey)
+        frame = _frame_about(mask) if self.crop == "head" else WHOLE
+        pixels = self._scaled(grey, frame)
+        if self.intensities == "head":
+            pixels = _stretched(pixels, self._scaled(mask, frame, Image.Resampling.NEAREST))
+        if self.background == "black":
+            pixels = pixels * self._scaled(_with_margin(mask), frame, Image.Resampling.NEAREST)
+        return pixels, frame
+
+    def _scaled(
+        self, picture: Pixels, frame: Frame, resampling: Image.Resampling = Image.Resampling.BILINEAR
+    ) -> Pixels:
+        """(size, size): what a frame shows of a picture."""
+        height, width = picture.shape
         box = (frame.left * width, frame.top * height, frame.right * width, frame.bottom * height)
-        size = (self.size, self.size)
-        scaled = Image.fromarray(grey).resize(size, Image.Resampling.BILINEAR, box, reducing_gap=3.0)
-        pixels: Pixels = np.asarray(scaled)
-        if mask is None or self.intensities == "file":
-            return pixels, frame
-        rows, columns = mask.shape
-        box = (frame.left * columns, frame.top * rows, frame.right * columns, frame.bottom * rows)
-        inside = np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST, box))
-        return _stretched(pixels, inside), frame
+        # Two-step scaling is for large pictures; nearest pixels take one step.
+        gap = 3.0 if resampling == Image.Resampling.BILINEAR else None
+        return np.asarray(Image.fromarray(picture).resize((self.size, self.size), resampling, box, gap))
 
 
 def read_image(path: Path, size: int) -> Pixels:
@@ -202,14 +213,35 @@ def head_mask(grey: Pixels) -> Pixels:
 
 def _frame_about(mask: Pixels) -> Frame:
     """The upright frame about a head, with some margin; the whole picture where what was found is too small."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    height, width = mask.shape
-    top, bottom = float(rows[0] / height), float((rows[-1] + 1) / height)
-    left, right = float(columns[0] / width), float((columns[-1] + 1) / width)
-    if (bottom - top) * (right - left) < _LEAST_HEAD:
+    if _is_too_small(mask):
         return WHOLE
-    above, beside = _MARGIN * (bottom - top), _MARGIN * (right - left)
-    return Frame(max(0.0, left - beside), max(0.0, top - above), min(1.0, right + beside), min(1.0, bottom + above))
+    left, top, width, height = cv2.boundingRect(mask)
+    rows, columns = mask.shape
+    above, beside = _MARGIN * height, _MARGIN * width
+    return Frame(
+        max(0.0, (left - beside) / columns),
+        max(0.0, (top - above) / rows),
+        min(1.0, (left + width + beside) / columns),
+        min(1.0, (top + height + above) / rows),
+    )
+
+
+def _with_margin(mask: Pixels) -> Pixels:
+    """1 in the convex hull of a head, widened, so that neither ears nor a dark part at its border are cut off.
+
+    1 everywhere where what was found is too small.
+    """
+    if _is_too_small(mask):
+        return np.ones_like(mask)
+    outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    hull = cv2.fillConvexPoly(np.zeros_like(mask), cv2.convexHull(np.concatenate(outlines)), 1)
+    reach = 2 * round(_BLACK_FROM * max(mask.shape)) + 1
+    return np.asarray(cv2.dilate(hull, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))), np.uint8)
+
+
+def _is_too_small(mask: Pixels) -> bool:
+    _, _, width, height = cv2.boundingRect(mask)
+    return width * height < _LEAST_HEAD * mask.size
 
 
 def _stretched(pixels: Pixels, inside: Pixels) -> Pixels:

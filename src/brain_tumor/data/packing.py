@@ -13,6 +13,13 @@ from brain_tumor.data.images import Reader, prepare_images
 from brain_tumor.params import AugmentParams
 
 
+def reader_of(params: AugmentParams) -> Reader:
+    """How images are read."""
+    return Reader(
+        size=params.image_size, crop=params.crop, intensities=params.intensities, background=params.background
+    )
+
+
 def pack(
     raw: Path,
     split: pd.DataFrame,
@@ -36,7 +43,7 @@ def pack(
     Raises:
         UserError: an image that cannot be read.
     """
-    reader = Reader(size=params.image_size, crop=params.crop, intensities=params.intensities)
+    reader = reader_of(params)
     for name in [*SPLITS, *{NEW_SOURCES}.intersection(split["split"])]:
         rows = split[split["split"] == name].reset_index(drop=True)
         images, frames = prepare_images([raw / path for path in rows["path"]], reader, progress(name))
