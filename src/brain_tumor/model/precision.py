@@ -3,6 +3,7 @@
 from typing import Literal
 
 import torch
+from torch import Tensor, nn
 
 TRAINER_PRECISION: dict[str, Literal["bf16-mixed", "32-true"]] = {"bf16": "bf16-mixed", "fp32": "32-true"}
 """What Lightning's Trainer calls each number format."""
@@ -32,3 +33,27 @@ def resolve(precision: str, device: str = "cpu") -> str:
 def autocast(precision: str, device: str = "cpu") -> torch.autocast:
     """Context in which matrix products and convolutions run in bfloat16 for `bf16`; for `fp32` it does nothing."""
     return torch.autocast(device, torch.bfloat16, enabled=precision == "bf16")
+
+
+def train_depthwise_in_fp32(network: nn.Module) -> None:
+    """Take depthwise convolutions out of bfloat16 while they are trained on a processor, in place.
+
+    Their backward pass in bfloat16 takes several times as long there as in single precision. In evaluation mode, and so
+    in frozen layers, bfloat16 is the faster one, and nothing changes.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d) and 1 < module.groups == module.in_channels:
+            module.__class__ = _trained_in_fp32(type(module))
+
+
+def _trained_in_fp32(kind: type[nn.Conv2d]) -> type[nn.Conv2d]:
+    """The same kind of convolution; a class and not a hook, because only inside `forward` autocast can be left."""
+
+    class TrainedInFp32(kind):  # type: ignore[valid-type,misc]  # made from a class that is known at run time alone
+        def forward(self, features: Tensor) -> Tensor:
+            if not self.training or features.device.type != "cpu":
+                return super().forward(features)  # type: ignore[no-any-return]
+            with torch.autocast("cpu", enabled=False):
+                return super().forward(features.float())  # type: ignore[no-any-return]
+
+    return TrainedInFp32
