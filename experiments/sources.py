@@ -35,7 +35,7 @@ from brain_tumor.training.run import Result, fit
 
 RAW = Path("data/raw")
 TABLE = Path("experiments/sources.csv")
-EPOCHS = 4
+EPOCHS = 3
 
 PLAIN: dict[str, Any] = {
     "augment.crop": "none",
