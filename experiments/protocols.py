@@ -3,10 +3,14 @@
 The recipe is the one of params.yaml without augmented copies and with few epochs, so that twelve trainings take minutes
 and not hours. Run from the project's root, after the download stage with `download.annotations: true`; rows that the
 table has already are not computed again.
+
+    python experiments/protocols.py --networks vgg16 efficientnet_lite0
 """
 
+import argparse
 import logging
 import time
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +26,7 @@ from brain_tumor.data.protocols import FOLDS, assign
 from brain_tumor.evaluation.metrics import BY_CLASS, class_scores
 from brain_tumor.files import atomic_file
 from brain_tumor.model.predict import predict
-from brain_tumor.params import Params, load_params
+from brain_tumor.params import TrainParams, load_params
 from brain_tumor.progress import progress
 from brain_tumor.stage import stage
 from brain_tumor.training.features import cache_folder, open_cache
@@ -31,6 +35,12 @@ from brain_tumor.training.run import fit
 RAW = Path("data/raw")
 TABLE = Path("experiments/protocols.csv")
 EPOCHS = 3
+NETWORKS: dict[str, dict[str, Any]] = {
+    "vgg16": {},
+    "efficientnet_lite0": {"weights": "imagenet", "head": "pooled"},
+}
+"""Each network, and what its training needs other than params.yaml says."""
+
 RUNS = [("published", 0), ("leak_free", 0), *((name, fold) for name in ("grouped", "patient") for fold in range(FOLDS))]
 
 log = logging.getLogger(__name__)
@@ -38,36 +48,45 @@ log = logging.getLogger(__name__)
 
 @stage
 def main() -> None:
+    networks = parse_networks()
     params = load_params()
     catalog = read_catalog(RAW)
     pairs = find_copies(RAW, catalog, params.split.copy_threshold)
     reader = reader_of(params.augment)
     images, frames = prepare_images([RAW / path for path in catalog["path"]], reader, progress("reading"))
     rows: list[dict[Any, Any]] = pd.read_csv(TABLE).to_dict("records") if TABLE.exists() else []
-    done = {(row["protocol"], row["fold"]) for row in rows}
-    for protocol, fold in RUNS:
-        if (protocol, fold) in done:
+    done = {(row["network"], row["protocol"], row["fold"]) for row in rows}
+    for network, (protocol, fold) in product(networks, RUNS):
+        if (network, protocol, fold) in done:
             continue
         changes = {"protocol": protocol, "fold": fold}
         split = assign(catalog, pairs, read_slices(RAW), params.split.model_copy(update=changes), params.seed)
-        rows.append(changes | run(split.join(pd.DataFrame(frames)), images, params, reader))
+        recipe = params.train.model_copy(update={"backbone": network, "epochs": EPOCHS, **NETWORKS[network]})
+        row = run(split.join(pd.DataFrame(frames)), images, recipe, params.seed, reader)
+        rows.append({"network": network} | changes | row)
         log.info("%s", rows[-1])
         with atomic_file(TABLE) as temporary:
             pd.DataFrame(rows).to_csv(temporary, index=False, float_format="%.4f")
 
 
-def run(split: pd.DataFrame, images: Pixels, params: Params, reader: Reader) -> dict[str, Any]:
+def parse_networks() -> list[str]:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--networks", nargs="+", choices=list(NETWORKS), default=["vgg16"], help="to train")
+    return list(parser.parse_args().networks)
+
+
+def run(split: pd.DataFrame, images: Pixels, recipe: TrainParams, seed: int, reader: Reader) -> dict[str, Any]:
     """Train and score under one split."""
     start = time.monotonic()
     train, validation, test = (_part(split, images, name) for name in SPLITS)
     arrays = Arrays(train, validation, test, None, reader, "")
-    recipe = params.train.model_copy(update={"epochs": EPOCHS})
-    result = fit(arrays, recipe, params.seed, open_cache(), cache_folder())
+    result = fit(arrays, recipe, seed, open_cache(), cache_folder())
     probabilities = predict(result.classifier, open_cache().compute(result.classifier, test.images))
     copied = test.index["path"].isin(published_copies(split)).to_numpy()
     published_test = test.index["path"].str.startswith("Testing/").to_numpy()
     masks = {"with_copy": copied, "without_copy": published_test & ~copied}
     right = probabilities.argmax(axis=1) == test.labels
+    result.checkpoint.remove()
     sensitivities = class_scores(probabilities, test.labels)[0, :, BY_CLASS.index("sensitivity")]
     return {
         "train_images": len(arrays.train),

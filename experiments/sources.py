@@ -3,7 +3,8 @@
 Each row of the table is the recipe of params.yaml up to one measure, with fewer epochs, under `leak_free`, scored on
 the test images and on tumours of a collection that no row but the last has trained on (the held-back half of Br35H).
 Run from the project's root, after the download stage with `download.annotations: true` and
-`download.additional: [br35h]`; rows that the table has already are not computed again.
+`download.additional: [br35h]`; rows that the table has already are not computed again. The networks are kept in
+`build/sources`, for source_maps.py.
 
     python experiments/sources.py --seeds 17 18 19
 """
@@ -29,12 +30,15 @@ from brain_tumor.data.protocols import assign
 from brain_tumor.files import atomic_file
 from brain_tumor.model.predict import predict
 from brain_tumor.params import Params, load_params
+from brain_tumor.score_files import write_table
 from brain_tumor.stage import stage
 from brain_tumor.training.features import cache_folder, open_cache
 from brain_tumor.training.run import Result, fit
 
 RAW = Path("data/raw")
 TABLE = Path("experiments/sources.csv")
+MODELS = Path("build/sources")
+HELD_BACK = MODELS / "new_sources.csv"
 EPOCHS = 3
 
 PLAIN: dict[str, Any] = {
@@ -81,7 +85,8 @@ def main() -> None:
             if (measure, seed) in done:
                 continue
             split = assign(catalog, pairs, slices, recipe.split, params.seed)
-            rows.append({"measure": measure, "seed": seed} | run(split, recipe, seed, annotated))
+            model = MODELS / f"{measure}, {seed}.safetensors"
+            rows.append({"measure": measure, "seed": seed} | run(split, recipe, seed, annotated, model))
             log.info("%s", rows[-1])
             with atomic_file(TABLE) as temporary:
                 pd.DataFrame(rows).to_csv(temporary, index=False, float_format="%.4f")
@@ -112,8 +117,8 @@ def changed(params: Params, changes: Mapping[str, Any]) -> Params:
     return Params.model_validate(values)
 
 
-def run(split: pd.DataFrame, params: Params, seed: int, annotated: set[str]) -> dict[str, Any]:
-    """Train and score one row."""
+def run(split: pd.DataFrame, params: Params, seed: int, annotated: set[str], model: Path) -> dict[str, Any]:
+    """Train and score one row, and keep its network in the file `model`."""
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as name:
         pack(RAW, split, "", params.augment, seed, Path(name))
@@ -122,8 +127,10 @@ def run(split: pd.DataFrame, params: Params, seed: int, annotated: set[str]) -> 
         right = {"test": called_right(result, arrays.test)}
         if arrays.new_sources is not None:
             right["new_sources"] = called_right(result, arrays.new_sources)
+            write_table(HELD_BACK, arrays.new_sources.index)
         test = arrays.test.index
         elsewhere = test["class"].eq("meningioma") & ~test["path"].isin(annotated)
+        result.classifier.save(model)
         result.checkpoint.remove()
         return {
             "train_images": int((split["split"] == TRAIN).sum()),
