@@ -13,7 +13,7 @@ import argparse
 import logging
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,7 @@ MEASURES: tuple[tuple[str, tuple[str, ...]], ...] = (
 )
 """Each measure, and the parameters that take it from `PLAIN` to params.yaml."""
 
+NEW = "new_tumours_called_tumour"
 FURTHER_SET = "half of Br35H trains"
 
 log = logging.getLogger(__name__)
@@ -90,6 +91,20 @@ def main() -> None:
             log.info("%s", rows[-1])
             with atomic_file(TABLE) as temporary:
                 pd.DataFrame(rows).to_csv(temporary, index=False, float_format="%.4f")
+    print(by_measure(pd.DataFrame(rows)).to_string())
+
+
+def by_measure(rows: pd.DataFrame) -> pd.DataFrame:
+    """A row a measure: the mean over the seeds, in percent, with the lowest and the highest."""
+    scores = ["validation_accuracy", "test_accuracy", "meningioma_elsewhere", "notumor_sensitivity", NEW]
+    groups = rows.groupby("measure", sort=False)[scores]
+    mean, low, high = (100 * table for table in (groups.mean(), groups.min(), groups.max()))
+    texts = {name: [f"{m:.1f} ({a:.1f} to {b:.1f})" for m, a, b in _columns(name, mean, low, high)] for name in scores}
+    return pd.DataFrame(texts, index=mean.index)
+
+
+def _columns(name: str, *tables: pd.DataFrame) -> Iterator[tuple[float, ...]]:
+    return zip(*(table[name] for table in tables), strict=True)
 
 
 def parse_seeds() -> list[int]:
@@ -138,7 +153,7 @@ def run(split: pd.DataFrame, params: Params, seed: int, annotated: set[str], mod
             "test_accuracy": right["test"].mean(),
             **{f"{label}_sensitivity": right["test"][test["class"] == label].mean() for label in CLASSES},
             "meningioma_elsewhere": right["test"][elsewhere].mean(),
-            "new_tumours_called_tumour": right["new_sources"].mean() if "new_sources" in right else None,
+            NEW: right["new_sources"].mean() if "new_sources" in right else None,
             "minutes": (time.monotonic() - start) / 60,
         }
 
