@@ -4,7 +4,7 @@ The recipe is the one of params.yaml without augmented copies and with few epoch
 and not hours. Run from the project's root, after the download stage with `download.annotations: true`; rows that the
 table has already are not computed again.
 
-    python experiments/protocols.py --networks vgg16 efficientnet_lite0
+    python experiments/protocols.py --networks efficientnet_lite0 vgg16 --folds 1
 """
 
 import argparse
@@ -41,14 +41,14 @@ NETWORKS: dict[str, dict[str, Any]] = {
 }
 """Each network, and what its training needs other than params.yaml says."""
 
-RUNS = [("published", 0), ("leak_free", 0), *((name, fold) for name in ("grouped", "patient") for fold in range(FOLDS))]
 
 log = logging.getLogger(__name__)
 
 
 @stage
 def main() -> None:
-    networks = parse_networks()
+    arguments = parse_arguments()
+    runs = [("published", 0), ("leak_free", 0), *product(("grouped", "patient"), range(arguments.folds))]
     params = load_params()
     catalog = read_catalog(RAW)
     pairs = find_copies(RAW, catalog, params.split.copy_threshold)
@@ -56,7 +56,7 @@ def main() -> None:
     images, frames = prepare_images([RAW / path for path in catalog["path"]], reader, progress("reading"))
     rows: list[dict[Any, Any]] = pd.read_csv(TABLE).to_dict("records") if TABLE.exists() else []
     done = {(row["network"], row["protocol"], row["fold"]) for row in rows}
-    for network, (protocol, fold) in product(networks, RUNS):
+    for network, (protocol, fold) in product(arguments.networks, runs):
         if (network, protocol, fold) in done:
             continue
         changes = {"protocol": protocol, "fold": fold}
@@ -69,10 +69,11 @@ def main() -> None:
             pd.DataFrame(rows).to_csv(temporary, index=False, float_format="%.4f")
 
 
-def parse_networks() -> list[str]:
+def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", nargs="+", choices=list(NETWORKS), default=["vgg16"], help="to train")
-    return list(parser.parse_args().networks)
+    parser.add_argument("--folds", type=int, default=FOLDS, help="of grouped and patient, the first of them")
+    return parser.parse_args()
 
 
 def run(split: pd.DataFrame, images: Pixels, recipe: TrainParams, seed: int, reader: Reader) -> dict[str, Any]:
