@@ -68,7 +68,7 @@ _LARGEST_CHANGE = 0.2  # of any coefficient of the affine map; with a larger one
 _LEAST_OVERLAP = 0.7
 
 _BLOCK = 1024  # images that are worked on at a time, for the sake of memory
-_PAIRS = 128  # pairs that are worked on at a time: what they need fits a processor's cache
+_PAIRS = 256  # pairs that are worked on at a time: what they need nearly fits a processor's cache, and calls are few
 _THREADS = os.cpu_count() or 1
 
 _find_transform: Any = cv2.findTransformECC  # OpenCV's own types refuse the mask None, which it allows
