@@ -123,7 +123,7 @@ def test_page_carries_everything_inside_it(project):
 
 def test_headline_and_metrics_are_shown(project):
     page = page_of(project)
-    for piece in ("accuracy 90.0% 1,170 of 1,300 in 700 independent groups", "AUROC 87.6%", "with a copy 99.0%"):
+    for piece in ("accuracy 90.0% 1,170 of 1,300 in 700 independent groups", "AUROC 0.8765", "with a copy 99.0%"):
         assert piece in page.text
     assert "without a copy undefined" in page.text
     assert "95 % interval 88.0% to 92.0%" in page.text

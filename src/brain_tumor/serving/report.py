@@ -252,14 +252,14 @@ def _headline(plots: Path, scores: Mapping[str, Any]) -> Iterator[tuple[str, str
     if "accuracy" not in scores:
         raise UserError(f"{METRICS['evaluate']} holds no accuracy: run `dvc repro evaluate` again")
     yield "accuracy", _percent(scores["accuracy"]), "; ".join(filter(None, (_counts(plots), _interval(scores))))
-    for name, title, note in (
-        ("with_copy", "with a copy", "accuracy on test images with a copy in the published training set"),
-        ("without_copy", "without a copy", "accuracy on test images without a copy there"),
-        ("auroc", "AUROC", "one class against the others, mean of the classes"),
-        ("new_sources_tumor", "new sources", "tumours of a further data set called a tumour"),
+    for name, title, note, show in (
+        ("with_copy", "with a copy", "accuracy on test images with a copy in the published training set", _percent),
+        ("without_copy", "without a copy", "accuracy on test images without a copy there", _percent),
+        ("auroc", "AUROC", "one class against the others, mean of the classes", _text),
+        ("new_sources_tumor", "new sources", "tumours of a further data set called a tumour", _percent),
     ):
         if name in scores:
-            yield title, _percent(scores[name]), note
+            yield title, show(scores[name]), note
 
 
 def _counts(plots: Path) -> str:
