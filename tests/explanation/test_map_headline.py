@@ -8,11 +8,11 @@ SCORES = {
 LOCALIZATION = {"images": 5, "pointing": {"model": 0.9, "centred": 0.25, "shuffled": 0.5}}
 
 
-def test_headline_is_flat_and_good_maps_have_a_positive_gain():
+def test_headline_is_flat_and_says_how_often_maps_point_at_the_tumour():
     values = headline(SCORES | {"localization": LOCALIZATION})
     assert values == {
         "outside_head": 0.2,
-        "pointing_gain": 0.4,
+        "pointing": 0.9,
     }
     json.dumps(values, allow_nan=False)
 

@@ -37,7 +37,7 @@ def test_metrics_fit_on_a_screen(finished):
     lines = finished.dvc("metrics", "show").splitlines()
 
     assert len(lines) == 5
-    assert max(map(len, lines)) <= 190, "long lists belong into plots/"
+    assert max(map(len, lines)) <= 180, "long lists belong into plots/"
 
 
 def test_a_second_run_does_nothing_and_leaves_the_tree_clean(repository):
