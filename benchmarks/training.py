@@ -84,8 +84,8 @@ def ours(folder: Path, raw: Path, split: pd.DataFrame, params: Params, train: Tr
     if fresh:
         pack(raw, split, "0" * 64, params.augment, params.seed, folder / "arrays")
     cache = FeatureCache(folder / "features", limit=10**12)
-    result = fit(open_arrays(folder / "arrays"), train, params.seed, cache, folder)
-    return float(result.summary["validation_accuracy"])
+    history = fit(open_arrays(folder / "arrays"), train, params.seed, cache, folder).history
+    return float(history.loc[history["val_loss"].idxmin(), "val_accuracy"])
 
 
 class Pictures(Dataset[tuple[torch.Tensor, int]]):

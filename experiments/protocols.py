@@ -16,6 +16,7 @@ from typing import Any
 
 import pandas as pd
 
+from brain_tumor.calibrating import calibrate
 from brain_tumor.data.annotations import read_slices
 from brain_tumor.data.arrays import INDEX_COLUMNS, Arrays, Part
 from brain_tumor.data.catalog import CLASSES, SPLITS, published_copies, read_catalog
@@ -82,6 +83,7 @@ def run(split: pd.DataFrame, images: Pixels, recipe: TrainParams, seed: int, rea
     train, validation, test = (_part(split, images, name) for name in SPLITS)
     arrays = Arrays(train, validation, test, None, reader, "")
     result = fit(arrays, recipe, seed, open_cache(), cache_folder())
+    validation_accuracy = calibrate(result, recipe)
     probabilities = predict(result.classifier, open_cache().compute(result.classifier, test.images))
     copied = test.index["path"].isin(published_copies(split)).to_numpy()
     published_test = test.index["path"].str.startswith("Testing/").to_numpy()
@@ -92,7 +94,7 @@ def run(split: pd.DataFrame, images: Pixels, recipe: TrainParams, seed: int, rea
     return {
         "train_images": len(arrays.train),
         "test_images": len(test),
-        "validation_accuracy": result.summary["validation_accuracy"],
+        "validation_accuracy": validation_accuracy,
         "accuracy": right.mean(),
         **{f"{name}_accuracy": right[mask].mean() if mask.any() else None for name, mask in masks.items()},
         **{f"{name}_sensitivity": value for name, value in zip(CLASSES, sensitivities, strict=True)},

@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from brain_tumor.calibrating import calibrate
 from brain_tumor.data.annotations import read_slices
 from brain_tumor.data.arrays import Part, open_arrays
 from brain_tumor.data.catalog import CLASSES, HEALTHY, TRAIN, read_catalog
@@ -139,6 +140,7 @@ def run(split: pd.DataFrame, params: Params, seed: int, annotated: set[str], mod
         pack(RAW, split, "", params.augment, seed, Path(name))
         arrays = open_arrays(Path(name))
         result = fit(arrays, params.train, seed, open_cache(), cache_folder())
+        validation_accuracy = calibrate(result, params.train)
         right = {"test": called_right(result, arrays.test)}
         if arrays.new_sources is not None:
             right["new_sources"] = called_right(result, arrays.new_sources)
@@ -149,7 +151,7 @@ def run(split: pd.DataFrame, params: Params, seed: int, annotated: set[str], mod
         result.checkpoint.remove()
         return {
             "train_images": int((split["split"] == TRAIN).sum()),
-            "validation_accuracy": result.summary["validation_accuracy"],
+            "validation_accuracy": validation_accuracy,
             "test_accuracy": right["test"].mean(),
             **{f"{label}_sensitivity": right["test"][test["class"] == label].mean() for label in CLASSES},
             "meningioma_elsewhere": right["test"][elsewhere].mean(),

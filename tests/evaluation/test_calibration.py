@@ -8,7 +8,7 @@ from sklearn.calibration import calibration_curve
 from sklearn.metrics import log_loss
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from brain_tumor.evaluation.calibration import calibrated, expected_calibration_error, fit_temperature, reliability
+from brain_tumor.evaluation.calibration import calibrated, expected_calibration_error, fit_calibration, reliability
 
 
 def drawn(rng, logits):
@@ -19,33 +19,75 @@ def drawn(rng, logits):
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.5])
 def test_a_known_temperature_is_found(rng, temperature):
     logits = rng.normal(scale=2, size=(20_000, 4))
+    found = fit_calibration(logits * temperature, drawn(rng, logits))
+    assert found.temperature == pytest.approx(temperature, rel=0.05)
+    np.testing.assert_allclose(found.offsets, 0, atol=0.1 * temperature)
+
+
+def test_offsets_undo_a_training_set_in_which_classes_were_more_frequent(rng):
+    likelihoods = rng.normal(scale=2, size=(20_000, 4))
+    prior = np.array([0.4, 0.3, 0.1, 0.2])
+
+    found = fit_calibration(2 * (likelihoods + np.log(prior)), drawn(rng, likelihoods))
+
+    expected = -2 * np.log(prior)
+    np.testing.assert_allclose(found.offsets, expected - expected.mean(), atol=0.15)
+    assert found.temperature == pytest.approx(2, rel=0.05)
+
+
+def test_weighted_images_are_repeated_images(rng):
+    logits = rng.normal(scale=2, size=(400, 4))
     labels = drawn(rng, logits)
-    assert fit_temperature(logits * temperature, labels) == pytest.approx(temperature, rel=0.05)
+    repeats = np.array([1, 3, 1, 2])
+
+    weighted = fit_calibration(logits, labels, repeats)
+    repeated = fit_calibration(np.repeat(logits, repeats[labels], axis=0), np.repeat(labels, repeats[labels]))
+
+    np.testing.assert_allclose(weighted.offsets, repeated.offsets, atol=1e-4)
+    assert weighted.temperature == pytest.approx(repeated.temperature, rel=1e-4)
 
 
-def test_log_loss_is_smallest_at_the_temperature_and_accuracy_stays(rng):
+def test_penalised_log_loss_is_smallest_there(rng):
     logits = rng.normal(scale=3, size=(300, 4))
     labels = drawn(rng, logits / 3)
-    best = fit_temperature(logits, labels)
-    losses = [log_loss(labels, calibrated(logits, best * factor), labels=range(4)) for factor in (0.95, 1, 1.05)]
-    assert losses[1] < min(losses[0], losses[2])
-    assert best == pytest.approx(fit_temperature(logits + 7, labels), rel=1e-4)  # a constant says nothing
-    np.testing.assert_array_equal(calibrated(logits, best).argmax(axis=1), logits.argmax(axis=1))
-    np.testing.assert_allclose(calibrated(logits, best).sum(axis=1), 1)
+    best = fit_calibration(logits, labels)
+
+    def loss(temperature, offsets):
+        biases = offsets / temperature
+        return log_loss(labels, calibrated(logits + offsets, temperature), normalize=False) + biases @ biases / 2
+
+    least = loss(best.temperature, best.offsets)
+    assert all(least < loss(best.temperature * factor, best.offsets * factor) for factor in (0.95, 1.05))
+    assert all(least < loss(best.temperature, best.offsets + step) for step in 0.1 * np.vstack([np.eye(4), -np.eye(4)]))
+    assert best.temperature == pytest.approx(fit_calibration(logits + 7, labels).temperature, rel=1e-4)
+
+
+def test_few_images_move_little():
+    logits = np.eye(4) * 5
+    for labels in (np.arange(4), (np.arange(4) + 1) % 4):
+        np.testing.assert_allclose(fit_calibration(logits, labels).offsets, 0, atol=1e-3)
+    one = fit_calibration(np.zeros((1, 4)), [2])
+    assert (one.offsets / one.temperature).max() < 1
 
 
 def test_temperature_of_the_all_right_and_all_wrong_is_an_end_of_the_range():
     logits = np.eye(4) * 5
-    assert 0.05 <= fit_temperature(logits, np.arange(4)) < 0.2  # the loss is nil from there on
-    assert fit_temperature(logits, (np.arange(4) + 1) % 4) == pytest.approx(20, rel=0.01)
+    assert 0.05 <= fit_calibration(logits, np.arange(4)).temperature < 0.5  # the loss is nil from there on
+    assert fit_calibration(logits, (np.arange(4) + 1) % 4).temperature == pytest.approx(20, rel=0.01)
+
+
+def test_probabilities_are_a_softmax(rng):
+    logits = rng.normal(scale=3, size=(300, 4))
+    np.testing.assert_array_equal(calibrated(logits, 3).argmax(axis=1), logits.argmax(axis=1))
+    np.testing.assert_allclose(calibrated(logits, 3).sum(axis=1), 1)
 
 
 @pytest.mark.parametrize(
     ("logits", "labels"), [(np.empty((0, 4)), []), (np.zeros(4), [0]), (np.zeros((2, 4)), [0]), ([[np.nan, 0]], [0])]
 )
-def test_temperature_refuses_what_it_cannot_fit(logits, labels):
+def test_calibration_refuses_what_it_cannot_fit(logits, labels):
     with pytest.raises(ValueError, match="expected finite"):
-        fit_temperature(logits, np.array(labels, int))
+        fit_calibration(logits, np.array(labels, int))
 
 
 def test_error_is_zero_when_calibrated_and_known_when_not(rng):

@@ -18,7 +18,7 @@ class Stop(Exception):
 
 def saved(result, path):
     result.classifier.save(path)
-    return path.read_bytes(), result.history.to_csv(), result.summary
+    return path.read_bytes(), result.history.to_csv()
 
 
 @pytest.mark.parametrize("schedule", ["one_cycle", "cosine", "constant"])

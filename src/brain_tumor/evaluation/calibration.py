@@ -1,46 +1,73 @@
-"""Whether a probability of 0.9 is right nine times in ten, and the one number that makes it more so."""
+"""Whether a probability of 0.9 is right nine times in ten, and the few numbers that make it more so."""
+
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 
 Floats = NDArray[np.float64]
 
 BINS = 15
 
-_RANGE = (np.log(0.05), np.log(20.0))
-"""Bounds of the logarithm of the temperature, far beyond what trained networks need."""
+_SCALES = (0.05, 20.0)
+"""Bounds of the inverse of the temperature, far beyond what trained networks need."""
 
 
-def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
-    """The temperature that divides logits so that their log loss on held-out images is smallest.
+@dataclass(frozen=True)
+class Calibration:
+    """What turns logits into probabilities: `softmax((logits + offsets) / temperature)`.
 
-    It changes how sure the classifier is, and no prediction. The loss is convex in 1/T, so the minimum is the only one.
+    Attributes:
+        temperature: 0.05 to 20; above 1 where the classifier is too sure.
+        offsets: (classes,), their sum is 0; above 0 for a class that is called too seldom.
+    """
+
+    temperature: float
+    offsets: Floats
+
+
+def fit_calibration(logits: ArrayLike, labels: ArrayLike, class_weights: ArrayLike | None = None) -> Calibration:
+    """The temperature and the offsets with which the log loss on held-out images is smallest.
+
+    The offsets mend what training does to how often a class is called, as copies of one class with drawn tumours do.
+    A standard normal prior keeps them small where few images say otherwise, and finite where all are right; the loss
+    is convex in 1/T and offsets/T, so the minimum is the only one. The temperature is near an end of its range where
+    the loss falls all the way, as it does if every image is right.
 
     Args:
         logits: (images, classes), of images that did not train the classifier.
         labels: (images,), class indices.
-
-    Returns:
-        0.05 to 20; above 1 where the classifier is too sure. Near an end of the range where the loss falls all
-        the way, as it does if every image is right.
+        class_weights: (classes,), what an image of each class counts, mean 1 over the images; None is 1 for all. With
+            weights inverse to their number, classes count alike, and the offsets do not follow how many images of
+            each happen to be held out.
 
     Raises:
         ValueError: no images, shapes that do not agree, or values that are not finite.
 
-    Source: Guo et al., On Calibration of Modern Neural Networks, ICML 2017, section 4.2.
+    Source: bias-corrected temperature scaling, Alexandari et al., Maximum Likelihood with Bias-Corrected Calibration
+    is Hard-To-Beat at Label Shift Adaptation, ICML 2020, section 3; without offsets Guo et al., On Calibration of
+    Modern Neural Networks, ICML 2017, section 4.2.
     """
     values, truth = np.asarray(logits, np.float64), np.asarray(labels)
     if values.ndim != 2 or truth.shape != values.shape[:1] or not len(truth) or not np.isfinite(values).all():
         raise ValueError(f"logits {values.shape}, labels {truth.shape}: expected finite (images, classes), (images,)")
-    rows = np.arange(len(truth))
+    classes = values.shape[1]
+    weights = np.ones(len(truth)) if class_weights is None else np.asarray(class_weights, np.float64)[truth]
+    hits = np.eye(classes)[truth]
 
-    def loss(log_temperature: float) -> float:
-        return float(-log_softmax(values / np.exp(log_temperature), axis=1)[rows, truth].mean())
+    def loss(point: Floats) -> tuple[float, Floats]:
+        scale, biases = point[0], point[1:]
+        log_shares = log_softmax(scale * values + biases, axis=1)
+        errors = weights[:, None] * (np.exp(log_shares) - hits)
+        gradient = np.append((errors * values).sum(), errors.sum(axis=0) + biases)
+        return float((biases @ biases) / 2 - weights @ (log_shares * hits).sum(axis=1)), gradient
 
-    return float(np.exp(minimize_scalar(loss, bounds=_RANGE, method="bounded", options={"xatol": 1e-6}).x))
+    bounds = [_SCALES, *[(None, None)] * classes]
+    found = minimize(loss, np.append(1.0, np.zeros(classes)), jac=True, method="L-BFGS-B", bounds=bounds).x
+    return Calibration(float(1 / found[0]), (found[1:] - found[1:].mean()) / found[0])
 
 
 def calibrated(logits: ArrayLike, temperature: float) -> Floats:

@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -130,6 +132,12 @@ class Classifier(nn.Module):
         """Logits (images, classes) from uint8 pixels (images, height, width)."""
         return self.tail(self.front(pixels))
 
+    @torch.no_grad()
+    def add_to_logits(self, offsets: NDArray[np.float64]) -> None:
+        """Add (classes,) to the logits of every image, in the last layer."""
+        bias = self.head[-1].get_parameter("bias")
+        bias.add_(torch.from_numpy(offsets).to(bias))
+
     def save(self, path: Path) -> None:
         """Write weights and description as one safetensors file; the same model gives the same bytes."""
         tensors = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
@@ -171,7 +179,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise UserError(f"{path} is not a whole .safetensors file ({error})") from None
 
 
-def _pooled_head(backbone: Backbone, description: Description) -> nn.Module:
+def _pooled_head(backbone: Backbone, description: Description) -> nn.Sequential:
     """Global average pooling, then only linear layers, so that Grad-CAM equals CAM (Zhou et al. 2016).
 
     Batch normalisation evens out the features, whose scale differs by orders of magnitude between trunks.
@@ -179,12 +187,12 @@ def _pooled_head(backbone: Backbone, description: Description) -> nn.Module:
     return _linear_in_averages(backbone.channels, description)
 
 
-def _multilevel_head(backbone: Backbone, description: Description) -> nn.Module:
+def _multilevel_head(backbone: Backbone, description: Description) -> nn.Sequential:
     """As `_pooled_head`, of the last two levels side by side: small things show better in the finer one."""
     return _linear_in_averages(backbone.before + backbone.channels, description)
 
 
-def _linear_in_averages(channels: int, description: Description) -> nn.Module:
+def _linear_in_averages(channels: int, description: Description) -> nn.Sequential:
     return nn.Sequential(
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
@@ -194,7 +202,7 @@ def _linear_in_averages(channels: int, description: Description) -> nn.Module:
     )
 
 
-def _imagenet_head(backbone: Backbone, description: Description) -> nn.Module:
+def _imagenet_head(backbone: Backbone, description: Description) -> nn.Sequential:
     """VGG's own two layers of 4,096 units (Simonyan and Zisserman 2015), and a last layer for our classes."""
     return nn.Sequential(
         nn.MaxPool2d(2),

@@ -4,7 +4,6 @@ import logging
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import lightning
 import numpy as np
@@ -18,10 +17,9 @@ from brain_tumor.data.arrays import Arrays
 from brain_tumor.data.catalog import CLASSES
 from brain_tumor.model.classifier import Classifier, Description
 from brain_tumor.model.precision import TRAINER_PRECISION, resolve
-from brain_tumor.model.predict import logits
 from brain_tumor.model.weights import initialise
 from brain_tumor.params import TrainParams
-from brain_tumor.training.batches import FeatureBatches
+from brain_tumor.training.batches import FeatureBatches, FeatureDataset
 from brain_tumor.training.callbacks import BestEpoch, History, RunProgress
 from brain_tumor.training.checkpoint import AtomicCheckpoints, EpochCheckpoint, clean_interrupt, run_key
 from brain_tumor.training.devices import Devices
@@ -45,16 +43,14 @@ class Result:
     Attributes:
         classifier: with the weights of the best epoch, in evaluation mode.
         history: a row an epoch, `HISTORY_COLUMNS`.
-        validation_logits: (images, classes), of that epoch.
-        summary: the headline numbers for `metrics/train.json`.
+        validation: features and labels of the validation images.
         checkpoint: the last state of the run, to be removed when the results are written.
         first: whether this is the first of the processes of the run, and so the one that writes.
     """
 
     classifier: Classifier
     history: pd.DataFrame
-    validation_logits: NDArray[np.float64]
-    summary: dict[str, Any]
+    validation: FeatureDataset
     checkpoint: EpochCheckpoint
     first: bool
 
@@ -109,9 +105,7 @@ def fit(
             weights_only=True,
         )
     best.restore(classifier)
-    validation = logits(classifier.eval(), data.validation.features)
-    summary = {"validation_accuracy": float((validation.argmax(axis=1) == arrays.validation.labels).mean())}
-    return Result(classifier, history.table(), validation, summary, checkpoint, trainer.is_global_zero)
+    return Result(classifier.eval(), history.table(), data.validation, checkpoint, trainer.is_global_zero)
 
 
 def build(params: TrainParams, arrays: Arrays, seed: int) -> Classifier:
