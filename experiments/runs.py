@@ -1,0 +1,97 @@
+"""The table of queued runs, `experiments/runs.csv`: what each changed, its scores, and the minutes it took.
+
+Run from the project's root after `dvc queue start`. Runs that the table has already stay in it, so that what was
+learned outlives the queue.
+
+    dvc exp run --queue -S train.learning_rate=1e-3
+    dvc queue start
+    python experiments/runs.py
+"""
+
+import json
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from ruamel.yaml import YAML
+
+from brain_tumor.files import atomic_file
+from brain_tumor.score_lists import flattened
+from brain_tumor.stage import stage
+
+TABLE = Path("experiments/runs.csv")
+TASKS = Path(".dvc/tmp/exps/run")
+SCORES = {
+    "train": "metrics/split.json",
+    "validation_accuracy": "metrics/train.json",
+    "accuracy": "metrics/evaluate.json",
+    "with_copy": "metrics/evaluate.json",
+    "without_copy": "metrics/evaluate.json",
+    "new_sources_tumor": "metrics/evaluate.json",
+}
+"""Which numbers the table has of a run, and the file that holds each."""
+
+
+@stage
+def main() -> None:
+    rows = pd.DataFrame([row(task, result) for task, result in finished()])
+    if TABLE.exists():
+        rows = pd.concat([pd.read_csv(TABLE), rows]).drop_duplicates("run", keep="last")
+    with atomic_file(TABLE) as temporary:
+        rows.to_csv(temporary, index=False, float_format="%.4f")
+    print(rows.to_string(index=False))
+
+
+def finished() -> Iterator[tuple[Path, Mapping[str, Any]]]:
+    """Queued runs that came to their end: the file that DVC keeps of each, and what it says."""
+    for file in sorted(TASKS.glob("*/*.run"), key=_started):
+        result = json.loads(file.read_text())
+        if result["result_hash"]:
+            yield file, result
+
+
+def row(task: Path, result: Mapping[str, Any]) -> dict[str, Any]:
+    """A run as a row of the table."""
+    commit, baseline = result["result_hash"], result["baseline_rev"]
+    ended = int(_git("show", "-s", "--format=%ct", commit))
+    scores = {name: json.loads(_git("show", f"{commit}:{path}")).get(name) for name, path in SCORES.items()}
+    return {
+        "run": result["name"],
+        "on": baseline[:7],
+        "changed": "; ".join(changes(_parameters(baseline), _parameters(commit))),
+        **scores,
+        "notumor": _specificity(commit),
+        "minutes": (ended - _started(task)) / 60,
+    }
+
+
+def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """Parameters of `after` that `before` has otherwise, as `section.name=value`."""
+    old = dict(flattened(before))
+    return [f"{name}={value}" for name, value in flattened(after) if old.get(name) != value]
+
+
+def _specificity(commit: str) -> float:
+    """Share of the healthy test images called so."""
+    predictions = [line.split(",") for line in _git("show", f"{commit}:plots/predictions.csv").splitlines()[1:]]
+    called = [predicted for _, actual, predicted, *_ in predictions if actual == "notumor"]
+    return called.count("notumor") / len(called)
+
+
+def _parameters(commit: str) -> Mapping[str, Any]:
+    parameters: Mapping[str, Any] = YAML(typ="safe", pure=True).load(_git("show", f"{commit}:params.yaml"))
+    return parameters
+
+
+def _started(task: Path) -> float:
+    return task.with_suffix(".pid").stat().st_mtime
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout
+
+
+if __name__ == "__main__":
+    main()
