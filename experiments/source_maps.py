@@ -60,7 +60,7 @@ def sheet(pictures: list[Pixels], networks: dict[str, Classifier]) -> Figure:
 def explained(classifier: Classifier, seen: Pixels) -> tuple[float, Pixels]:
     """The probability of any tumour, and the picture under the map of the most probable one."""
     with torch.inference_mode():
-        features = classifier.front(torch.from_numpy(seen[None]))
+        features = classifier.front(torch.tensor(seen[None]))
         probabilities = torch.softmax(classifier.tail(features)[0], dim=0)
     target = torch.tensor([max(TUMOURS, key=lambda label: float(probabilities[label]))])
     maps = grad_cam(classifier.activations, classifier.classify, features.clone(), target)
