@@ -1,4 +1,4 @@
-"""The table of queued runs, `experiments/runs.csv`: what each changed, its scores, and the minutes it took.
+"""The table of queued runs, `experiments/runs.csv`: what each changed, and its scores.
 
 Run from the project's root after `dvc queue start`. Runs that the table has already stay in it, so that what was
 learned outlives the queue.
@@ -36,7 +36,7 @@ SCORES = {
 
 @stage
 def main() -> None:
-    rows = pd.DataFrame([row(task, result) for task, result in finished()])
+    rows = pd.DataFrame([row(result) for result in finished()])
     if TABLE.exists():
         rows = pd.concat([pd.read_csv(TABLE), rows]).drop_duplicates("run", keep="last")
     with atomic_file(TABLE) as temporary:
@@ -44,18 +44,17 @@ def main() -> None:
     print(rows.to_string(index=False))
 
 
-def finished() -> Iterator[tuple[Path, Mapping[str, Any]]]:
-    """Queued runs that came to their end: the file that DVC keeps of each, and what it says."""
-    for file in sorted(TASKS.glob("*/*.run"), key=_started):
+def finished() -> Iterator[Mapping[str, Any]]:
+    """What DVC keeps of each queued run that came to its end."""
+    for file in sorted(TASKS.glob("*/*.run"), key=lambda file: file.stat().st_mtime):
         result = json.loads(file.read_text())
-        if result["result_hash"]:
-            yield file, result
+        if result["result_ref"]:
+            yield result
 
 
-def row(task: Path, result: Mapping[str, Any]) -> dict[str, Any]:
+def row(result: Mapping[str, Any]) -> dict[str, Any]:
     """A run as a row of the table."""
-    commit, baseline = result["result_hash"], result["baseline_rev"]
-    ended = int(_git("show", "-s", "--format=%ct", commit))
+    commit, baseline = result["result_ref"], result["baseline_rev"]
     scores = {name: json.loads(_git("show", f"{commit}:{path}")).get(name) for name, path in SCORES.items()}
     return {
         "run": result["name"],
@@ -63,7 +62,6 @@ def row(task: Path, result: Mapping[str, Any]) -> dict[str, Any]:
         "changed": "; ".join(changes(_parameters(baseline), _parameters(commit))),
         **scores,
         "notumor": _specificity(commit),
-        "minutes": (ended - _started(task)) / 60,
     }
 
 
@@ -83,10 +81,6 @@ def _specificity(commit: str) -> float:
 def _parameters(commit: str) -> Mapping[str, Any]:
     parameters: Mapping[str, Any] = YAML(typ="safe", pure=True).load(_git("show", f"{commit}:params.yaml"))
     return parameters
-
-
-def _started(task: Path) -> float:
-    return task.with_suffix(".pid").stat().st_mtime
 
 
 def _git(*arguments: str) -> str:
