@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from brain_tumor.data.arrays import Arrays, Part, open_arrays
+from brain_tumor.data.catalog import CLASSES
 from brain_tumor.files import atomic_file
 from brain_tumor.model.backbones import BACKBONES
 from brain_tumor.model.classifier import Classifier
@@ -43,7 +44,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     whole, params = open_arrays(arguments.arrays), load_params()
-    train, validation, test = (first(part, arguments.images) for part in (whole.train, whole.validation, whole.test))
+    images = min(arguments.images, len(whole.train), len(whole.test))
+    train, validation, test = (first(part, images) for part in (whole.train, whole.validation, whole.test))
     arrays = Arrays(train, validation, test, None, whole.reader, "")
     with tempfile.TemporaryDirectory() as folder:
         works = {name: works_of(name, params.train, arrays, Path(folder)) for name in arguments.networks}
@@ -55,7 +57,7 @@ def main() -> None:
                 seconds[name, work].append(time.perf_counter() - start)
     rows = [
         {"network": name, "weights": weights}
-        | {work: 1000 * statistics.median(seconds[name, work]) / arguments.images for work in tasks}
+        | {work: 1000 * statistics.median(seconds[name, work]) / images for work in tasks}
         for name, (weights, tasks) in works.items()
     ]
     table = pd.DataFrame(rows).assign(image_size=arrays.reader.size, threads=torch.get_num_threads())
@@ -84,7 +86,7 @@ def works_of(
     def train() -> None:
         for start in range(0, len(features), BATCH):
             rows: NDArray[np.int64] = np.arange(start, min(start + BATCH, len(features)))
-            step(features.gather(rows), torch.from_numpy(rows % 4))
+            step(features.gather(rows), torch.from_numpy(rows % len(CLASSES)))
 
     def compute() -> None:
         with tempfile.TemporaryDirectory(dir=folder) as empty:
@@ -102,7 +104,8 @@ def works_of(
 
 def step_of(classifier: Classifier, params: TrainParams) -> Callable[[torch.Tensor, torch.Tensor], None]:
     """A training step of the layers that are trained, as the run does it."""
-    optimizer, loss = optimizer_of(classifier, params), PartialLabelLoss(torch.ones(4), params.label_smoothing)
+    optimizer = optimizer_of(classifier, params)
+    loss = PartialLabelLoss(torch.ones(len(CLASSES)), params.label_smoothing)
 
     def step(features: torch.Tensor, labels: torch.Tensor) -> None:
         optimizer.zero_grad()

@@ -11,12 +11,15 @@ learned outlives the queue.
 import json
 import subprocess
 from collections.abc import Iterator, Mapping
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from ruamel.yaml import YAML
 
+from brain_tumor.data.catalog import HEALTHY
+from brain_tumor.errors import UserError
 from brain_tumor.files import atomic_file
 from brain_tumor.score_lists import flattened
 from brain_tumor.stage import stage
@@ -37,8 +40,10 @@ SCORES = {
 @stage
 def main() -> None:
     rows = pd.DataFrame([row(result) for result in finished()])
+    if rows.empty:
+        raise UserError(f"{TASKS}: no queued run has come to its end: `dvc queue status` says what became of them")
     if TABLE.exists():
-        rows = pd.concat([pd.read_csv(TABLE), rows]).drop_duplicates("run", keep="last")
+        rows = pd.concat([pd.read_csv(TABLE), rows]).drop_duplicates(["run", "on"], keep="last")
     with atomic_file(TABLE) as temporary:
         rows.to_csv(temporary, index=False, float_format="%.4f")
     print(rows.to_string(index=False))
@@ -73,9 +78,8 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
 
 def _specificity(commit: str) -> float:
     """Share of the healthy test images called so."""
-    predictions = [line.split(",") for line in _git("show", f"{commit}:plots/predictions.csv").splitlines()[1:]]
-    called = [predicted for _, actual, predicted, *_ in predictions if actual == "notumor"]
-    return called.count("notumor") / len(called)
+    scores = pd.read_csv(StringIO(_git("show", f"{commit}:plots/scores_by_class.csv"))).set_index(["class", "score"])
+    return float(scores["value"].loc[HEALTHY, "sensitivity"])
 
 
 def _parameters(commit: str) -> Mapping[str, Any]:
@@ -84,7 +88,10 @@ def _parameters(commit: str) -> Mapping[str, Any]:
 
 
 def _git(*arguments: str) -> str:
-    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout
+    result = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise UserError(f"git {' '.join(arguments)}: {result.stderr.strip()}: was the run removed?")
+    return result.stdout
 
 
 if __name__ == "__main__":
