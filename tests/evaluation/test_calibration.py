@@ -72,7 +72,8 @@ def test_few_images_move_little():
 
 def test_temperature_of_the_all_right_and_all_wrong_is_an_end_of_the_range():
     logits = np.eye(4) * 5
-    assert 0.05 <= fit_calibration(logits, np.arange(4)).temperature < 0.5  # the loss is nil from there on
+    many = np.tile(np.arange(4), 1000)  # few say less, so that the search ends sooner
+    assert 0.05 <= fit_calibration(logits[many], many).temperature < 0.2  # the loss is nil from there on
     assert fit_calibration(logits, (np.arange(4) + 1) % 4).temperature == pytest.approx(20, rel=0.01)
 
 
