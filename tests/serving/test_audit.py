@@ -13,7 +13,10 @@ from PIL import Image, ImageOps
 
 from brain_tumor.errors import UserError
 from brain_tumor.serving import cli
-from brain_tumor.serving.audit import DRAWN, PAIR_COLUMNS, audit, find_parts, write_sheet
+from brain_tumor.serving.audit import audit
+from brain_tumor.serving.audit_folders import find_parts
+from brain_tumor.serving.audit_result import PAIR_COLUMNS
+from brain_tumor.serving.audit_sheet import DRAWN, write_sheet
 
 ODD = "<b>a & b"
 """A class that HTML must escape."""
