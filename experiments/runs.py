@@ -1,4 +1,4 @@
-"""The table of queued runs, `experiments/runs.csv`: what each changed, and its scores.
+"""The table of queued runs, `experiments/runs.csv`: what each changed, its scores, and how long it took.
 
 Run from the project's root after `dvc queue start`. Runs that the table has already stay in it, so that what was
 learned outlives the queue.
@@ -39,7 +39,7 @@ SCORES = {
 
 @stage
 def main() -> None:
-    rows = pd.DataFrame([row(result) for result in finished()])
+    rows = pd.DataFrame([row(file, result) for file, result in finished()])
     if rows.empty:
         raise UserError(f"{TASKS}: no queued run has come to its end: `dvc queue status` says what became of them")
     if TABLE.exists():
@@ -49,15 +49,15 @@ def main() -> None:
     print(rows.to_string(index=False))
 
 
-def finished() -> Iterator[Mapping[str, Any]]:
-    """What DVC keeps of each queued run that came to its end."""
+def finished() -> Iterator[tuple[Path, Mapping[str, Any]]]:
+    """The files in which DVC keeps how queued runs ended, the first to end first, and what is in them."""
     for file in sorted(TASKS.glob("*/*.run"), key=lambda file: file.stat().st_mtime):
         result = json.loads(file.read_text())
         if result["result_ref"]:
-            yield result
+            yield file, result
 
 
-def row(result: Mapping[str, Any]) -> dict[str, Any]:
+def row(file: Path, result: Mapping[str, Any]) -> dict[str, Any]:
     """A run as a row of the table."""
     commit, baseline = result["result_ref"], result["baseline_rev"]
     scores = {name: json.loads(_git("show", f"{commit}:{path}")).get(name) for name, path in SCORES.items()}
@@ -67,7 +67,18 @@ def row(result: Mapping[str, Any]) -> dict[str, Any]:
         "changed": "; ".join(changes(_parameters(baseline), _parameters(commit))),
         **scores,
         "notumor": _specificity(commit),
+        "minutes": minutes(file),
     }
+
+
+def minutes(file: Path) -> float | None:
+    """How long a run took; None where the file system or another `stat` than GNU's does not tell.
+
+    DVC makes the folder of a run when it starts, and writes `file` last. Python tells no time of birth on Linux.
+    """
+    told = subprocess.run(["stat", "--format=%W", str(file.parent)], capture_output=True, text=True, check=False)
+    made = 0 if told.returncode else float(told.stdout)
+    return (file.stat().st_mtime - made) / 60 if made > 0 else None
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
