@@ -6,16 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 import pandas as pd
 from PIL import Image
 
 from brain_tumor.data.catalog import TRAIN
 from brain_tumor.data.images import read_image
-from brain_tumor.files import write_text
 from brain_tumor.serving.audit_result import KINDS, AuditResult, couples
-from brain_tumor.serving.report import Picture, Table
+from brain_tumor.serving.page import Picture, Table, write_page
 
 DRAWN = 60
 """At most so many pairs are drawn in each section of the HTML sheet."""
@@ -45,14 +43,9 @@ def summary(result: AuditResult) -> list[str]:
 
 def write_sheet(path: Path, result: AuditResult) -> None:
     """Write one HTML file with the tables and pairs side by side, which needs nothing beside it."""
-    template = jinja2.Environment(
-        loader=jinja2.PackageLoader("brain_tumor.serving"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    ).get_template("audit.html")
-    page = template.render(
+    write_page(
+        path,
+        "audit.html",
         folder=printable(result.folder.resolve().name),
         threshold=result.threshold,
         sentences=summary(result),
@@ -63,7 +56,6 @@ def write_sheet(path: Path, result: AuditResult) -> None:
             for title, pairs in _sections(result)
         ],
     )
-    write_text(path, page)
 
 
 def plain(table: Table) -> str:

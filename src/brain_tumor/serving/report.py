@@ -5,19 +5,18 @@ import base64
 import csv
 import json
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from brain_tumor.errors import UserError
-from brain_tumor.files import write_text
 from brain_tumor.params import PARAMS_FILE, load_params
 from brain_tumor.score_lists import flattened
+from brain_tumor.serving.page import Picture, Section, Table, write_page
+from brain_tumor.serving.report_captions import PARTS, PICTURES, PROTOCOLS, SOURCE_SHIFT, TABLES, WEIGHTS
 
 MAIN_SET, PHANTOM = "brain-tumor-mri", "phantom"
 """Values of `download.dataset` that the report has words for."""
@@ -35,127 +34,10 @@ MISSING = "not measured"
 
 LOCK = Path("dvc.lock")
 
-PROTOCOLS = {
-    "published": "The published training and test images as they are. A test image that has a copy among the training "
-    "images makes the score too high: see the accuracy with and without a copy.",
-    "leak_free": "The published test images, all of them, and the published training images without any copy of a "
-    "test image.",
-    "grouped": "One fifth of all images, cut so that copies of one picture stay together: pictures that are new, from "
-    "the same sources.",
-    "patient": "One fifth of all images, cut so that all images of a patient stay together where the patient is "
-    "known: patients who are new, from the same sources.",
-}
-
-SOURCE_SHIFT = (
-    "In this set, taking the copies out takes nearly all of one source with it, so the score also tests the shift "
-    "from one source of pictures to another."
-)
-
-WEIGHTS = {
-    "imagenet": "weights pretrained on ImageNet",
-    "bsds500": "weights pretrained on ImageNet and then on the edges of BSDS500, not ImageNet's own",
-    "none": "random start weights",
-}
-
-PARTS = "scores_by_part.csv"
-"""Table of `plots/` whose row `all` counts the test images."""
-
-PICTURES = {
-    "evaluate": {
-        "scores_by_part.png": "Accuracy on parts of the test images, with 95 % intervals from a bootstrap over "
-        "independent groups (copies of one picture, slices of one patient).",
-        "confusion_matrix.png": "Test images by true class (rows) and predicted class (columns), in counts and shares "
-        "of the true class.",
-        "ranking_curves.png": "Each class against all others: sensitivity over false alarms, and precision over "
-        "sensitivity.",
-        "reliability.png": "How often the network is right when it is so sure, before and after one temperature was "
-        "fitted on the validation images. On the grey line it is as sure as it is right.",
-        "risk_coverage.png": "Share of errors if only the surest predictions are given.",
-        "surest_mistakes.png": "The wrong predictions with the highest probability, surest first, one of each group "
-        "of copies.",
-    },
-    "train": {
-        "training_curves.png": "Loss and accuracy of the training and the validation images, epoch by epoch.",
-        "augmentation.png": "Training images beside the changed copies that were made of them. Validation and test "
-        "images are never changed.",
-    },
-    "split": {
-        "leaks.png": "Test images beside their copies among the published training images.",
-    },
-    "explain": {
-        "gradcam/overview.png": "Grad-CAM of a fixed sample of test images, chosen by file and not by score.",
-        "explain/localization.png": "Maps against the outlines of the tumours, beside a blob in the middle of the "
-        "picture and the map of another image: a map that says something about its own image beats both.",
-        "explain/randomization.png": "How similar maps stay while the network's weights are made random, layer by "
-        "layer from the logits down. Maps that depend on what was learned fall to the dotted lines or below.",
-        "explain/deletion_insertion.png": "Probability of the predicted class while the hottest pixels of a map are "
-        "blurred, and while they are brought back, beside pixels in random order.",
-    },
-}
-"""Known pictures of `plots/` with their captions, by the stage in whose section they stand; others go to the end."""
-
-TABLES = {
-    "split": {
-        "split_counts.csv": "Images by split and class",
-        "split_details.csv": "Copies, and images that are left out",
-    },
-    "evaluate": {
-        "scores.csv": "Scores of all test images, with 95 % intervals",
-        PARTS: "Parts of the test set",
-        "scores_by_class.csv": "Each class against all others",
-        "confidence.csv": "How far the probabilities can be believed",
-        "prediction_sets.csv": "Prediction sets: promised and measured coverage",
-        "confound.csv": "Tumour or not, told by the kind of picture alone",
-        "blanked.csv": "Rightly found tumours, filled with their surroundings",
-        "new_sources.csv": "Held-back pictures of further data sets: tumours called a tumour, healthy heads healthy",
-    },
-    "explain": {
-        "localization*.csv": "Is the map at the tumour?",
-        "map_scores.csv": "Scores of the maps",
-    },
-}
-"""Tables of `plots/` with their titles, by the stage in whose section they stand; a star stands for any letters."""
-
 GALLERY = "gradcam"
 """Folder of `plots/` whose further pictures stand small, side by side."""
 
 TEXT = Path("metrics/classification_report.txt")
-
-
-@dataclass(frozen=True)
-class Table:
-    """Named rows of text.
-
-    Attributes:
-        title: above the table; empty for none.
-        columns: headings beside the row names; none for a table of names and values.
-        rows: name and one cell a column.
-    """
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, tuple[str, ...]], ...]
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A PNG inside the page: its data URI, caption, and words for who cannot see it."""
-
-    source: str
-    caption: str
-    alternative: str
-
-
-@dataclass(frozen=True)
-class Section:
-    """A part of the page; what is empty is not shown."""
-
-    title: str
-    paragraphs: Sequence[str] = ()
-    tables: Sequence[Table] = ()
-    pictures: Sequence[Picture] = ()
-    gallery: Sequence[Picture] = ()
-    text: str = ""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -192,14 +74,9 @@ def write_report(project: Path, output: Path) -> None:
     lock = _read_lock(project / LOCK)
     current = dict(flattened(params.model_dump()))
     recorded = current | _locked_params(lock)
-    template = jinja2.Environment(
-        loader=jinja2.PackageLoader("brain_tumor.serving"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    ).get_template("report.html")
-    page = template.render(
+    write_page(
+        output,
+        "report.html",
         phantom=recorded["download.dataset"] == PHANTOM,
         dataset=recorded["download.dataset"],
         protocol=recorded["split.protocol"],
@@ -212,7 +89,6 @@ def write_report(project: Path, output: Path) -> None:
         headline=list(_headline(project / "plots", metrics["evaluate"])),
         sections=list(_sections(project, metrics, recorded, lock)),
     )
-    write_text(output, page)
 
 
 def tables(title: str, values: Mapping[str, Any]) -> Iterator[Table]:
