@@ -21,7 +21,7 @@ from ruamel.yaml import YAML
 from brain_tumor.data.catalog import HEALTHY
 from brain_tumor.errors import UserError
 from brain_tumor.files import atomic_file
-from brain_tumor.score_lists import flattened
+from brain_tumor.param_changes import changes
 from brain_tumor.stage import stage
 
 TABLE = Path("experiments/runs.csv")
@@ -79,12 +79,6 @@ def minutes(file: Path) -> float | None:
     told = subprocess.run(["stat", "--format=%W", str(file.parent)], capture_output=True, text=True, check=False)
     made = 0 if told.returncode else float(told.stdout)
     return (file.stat().st_mtime - made) / 60 if made > 0 else None
-
-
-def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """Parameters of `after` that `before` has otherwise, as `section.name=value`."""
-    old = dict(flattened(before))
-    return [f"{name}={value}" for name, value in flattened(after) if old.get(name) != value]
 
 
 def _specificity(commit: str) -> float:

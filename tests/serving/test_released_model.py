@@ -11,8 +11,8 @@ from PIL import Image
 from pydicom.data import get_testdata_file
 
 from brain_tumor.serving.inputs import Picture, to_grey
+from brain_tumor.serving.models import MODEL_VARIABLE, RELEASED_MODEL
 from brain_tumor.serving.predictor import Predictor
-from brain_tumor.serving.stream import MODEL_VARIABLE, RELEASED_MODEL
 
 MODEL = Path(os.environ.get(MODEL_VARIABLE, Path(__file__).parents[2] / RELEASED_MODEL))
 

@@ -30,9 +30,10 @@ from brain_tumor.files import write_json
 from brain_tumor.progress import progress
 from brain_tumor.score_files import write_predictions, write_table
 from brain_tumor.serving.exported import Exported
+from brain_tumor.serving.models import add_model_argument
 from brain_tumor.serving.predict import NOT_ALIKE, UNREADABLE
 from brain_tumor.serving.predictor import Predictor
-from brain_tumor.serving.stream import add_model_argument, answers, expand
+from brain_tumor.serving.stream import answers, expand
 
 TUMOUR, HEALTHY = "tumor", "notumor"
 """The folder of tumours of unknown type, and the class of pictures without one."""

@@ -15,8 +15,9 @@ from brain_tumor.explanation.overlays import blend
 from brain_tumor.files import atomic_file
 from brain_tumor.progress import progress
 from brain_tumor.serving.inputs import SUFFIXES
+from brain_tumor.serving.models import add_model_argument
 from brain_tumor.serving.predictor import Prediction, Predictor, enlarge
-from brain_tumor.serving.stream import Answer, add_model_argument, answers, expand
+from brain_tumor.serving.stream import Answer, answers, expand
 
 UNREADABLE = 2
 """Exit status where files could not be read."""

@@ -1,31 +1,17 @@
 """Many files through a predictor: decoded in parallel while the network runs, in order, in constant memory."""
 
-import argparse
 import glob
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from importlib import metadata
 from itertools import islice
 from pathlib import Path
 
 from brain_tumor.errors import UserError
 from brain_tumor.serving.inputs import SUFFIXES, read_bytes
 from brain_tumor.serving.predictor import BATCH, Prediction, Predictor, Prepared
-
-RELEASED_MODEL = Path("release/model.onnx")
-
-PROJECT = Path(__file__).resolve().parents[3]
-"""Of an editable install, the project; of another nothing that matters."""
-
-MODEL_VARIABLE = "BRAIN_TUMOR_MODEL"
-
-DISTRIBUTION = "brain-tumor"
-
-INSTALLED_MODEL = ("share", "brain-tumor", "model.onnx")
-"""Where `pyproject.toml` has pip put the released model, below the environment's prefix."""
 
 
 @dataclass(frozen=True)
@@ -43,43 +29,6 @@ class Answer:
     predictions: tuple[Prediction, ...]
     pictures: tuple[Prepared, ...]
     error: str = ""
-
-
-def add_model_argument(parser: argparse.ArgumentParser) -> None:
-    """Declare the option that names the model."""
-    parser.add_argument(
-        "--model",
-        type=Path,
-        default=default_model(),
-        metavar="FILE",
-        help=f"ONNX file of `brain-tumor export` (default: what {MODEL_VARIABLE} names, else {RELEASED_MODEL}, else "
-        "the released model that was installed with the package)",
-    )
-
-
-def default_model() -> Path:
-    """The model that is used where none is named: see the help of `add_model_argument`."""
-    named = os.environ.get(MODEL_VARIABLE)
-    if named:
-        return Path(named)
-    for folder in (Path(), PROJECT):
-        if (folder / RELEASED_MODEL).is_file():
-            return folder / RELEASED_MODEL
-    return installed_model() or RELEASED_MODEL
-
-
-def installed_model() -> Path | None:
-    """The released model that pip installed beside the package, wherever that is; None where there is none."""
-    try:
-        installed = metadata.files(DISTRIBUTION) or []
-    except metadata.PackageNotFoundError:
-        return None
-    for file in installed:
-        if file.parts[-3:] == INSTALLED_MODEL:
-            path = Path(str(file.locate())).resolve()
-            if path.is_file():
-                return path
-    return None
 
 
 def expand(names: Iterable[str]) -> Iterator[Path]:

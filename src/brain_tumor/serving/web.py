@@ -26,9 +26,9 @@ from brain_tumor.errors import UserError
 from brain_tumor.explanation.overlays import STRENGTH
 from brain_tumor.serving.batching import Batcher, Busy
 from brain_tumor.serving.connections import Full, Held, Patience, Room
+from brain_tumor.serving.models import add_model_argument
 from brain_tumor.serving.predict import NO_DIAGNOSIS
 from brain_tumor.serving.predictor import Prediction, Predictor, Prepared, enlarge
-from brain_tumor.serving.stream import add_model_argument
 
 MAX_UPLOAD = 64_000_000
 """Bytes of a request."""
