@@ -1,6 +1,6 @@
 """Images a second from file to answer, against `detect-tumor` 0.1.1, on the same files in the same run.
 
-    python benchmarks/inference.py data/raw/Testing --peer PEER_PYTHON --split data/split.csv
+    python benchmarks/inference.py data/raw/Testing --models model vgg16 --peer PEER_PYTHON --split data/split.csv
 
 PEER_PYTHON is the Python of a virtual environment of its own in which `pip install detect-tumor==0.1.1` was run;
 without it only this project is timed. With --split, the accuracy of both on the published test images that have no
@@ -12,7 +12,8 @@ import json
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -20,7 +21,7 @@ import pandas as pd
 from brain_tumor.data.catalog import TESTING, published_copies, read_split
 from brain_tumor.files import atomic_file
 from brain_tumor.serving.inputs import read_bytes
-from brain_tumor.serving.models import RELEASED_MODEL
+from brain_tumor.serving.models import RELEASED_MODEL, find_model
 from brain_tumor.serving.predictor import Predictor
 from brain_tumor.serving.stream import answers, expand
 
@@ -44,7 +45,9 @@ PEER_NAME = "detect-tumor 0.1.1"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder")
-    parser.add_argument("--model", type=Path, default=RELEASED_MODEL)
+    parser.add_argument(
+        "--models", type=find_model, nargs="+", default=[RELEASED_MODEL], help="files or released models"
+    )
     parser.add_argument("--images", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--peer", metavar="PEER_PYTHON")
@@ -52,11 +55,11 @@ def main() -> None:
     args = parser.parse_args()
     every = list(expand([args.folder]))
     paths = every[:: max(1, len(every) // args.images)][: args.images]
-    predictor = Predictor(args.model)
-    ways: dict[str, Callable[[], float]] = {
-        "one by one": lambda: one_by_one(predictor, paths),
-        "batches": lambda: in_batches(predictor, paths),
-    }
+    predictors = {model.name: Predictor(model) for model in args.models}
+    ways: dict[str, Callable[[], float]] = {}
+    for name, predictor in predictors.items():
+        ways[f"{name}, one by one"] = partial(one_by_one, predictor, paths)
+        ways[f"{name}, batches"] = partial(in_batches, predictor, paths)
     if args.peer:
         ways[PEER_NAME] = lambda: peer(args.peer, paths)[0]
     for way in ways.values():
@@ -79,7 +82,7 @@ def main() -> None:
     table = pd.DataFrame(rows, columns=["way", "images", "rounds", "milliseconds_an_image", "images_a_second"])
     print(table.to_string(index=False))
     if args.split:
-        tell_accuracy(args.split, predictor, args.peer)
+        tell_accuracy(args.split, predictors, args.peer)
     with atomic_file(RESULT) as temporary:
         table.to_csv(temporary, index=False)
 
@@ -100,13 +103,16 @@ def in_batches(predictor: Predictor, paths: Sequence[Path]) -> float:
     return time.perf_counter() - start
 
 
-def tell_accuracy(split_file: Path, predictor: Predictor, peer_python: str | None) -> None:
+def tell_accuracy(split_file: Path, predictors: Mapping[str, Predictor], peer_python: str | None) -> None:
     """Print how many test images without a copy in the published training set each calls rightly."""
     split = read_split(split_file)
     chosen = split[(split["part"] == TESTING) & ~split["path"].isin(published_copies(split))]
     paths = [split_file.parent / "raw" / path for path in chosen["path"]]
     truth = chosen["class"].tolist()
-    called = {"this model": [answer.predictions[0].label for answer in answers(predictor, paths)]}
+    called = {
+        name: [answer.predictions[0].label for answer in answers(predictor, paths)]
+        for name, predictor in predictors.items()
+    }
     if peer_python:
         called[PEER_NAME] = peer(peer_python, paths)[1]
     for name, labels in called.items():
