@@ -227,8 +227,8 @@ def card(
     train = study.params["train"]
     return f"""# Model card
 
-`{released.name}` tells glioma, meningioma, pituitary tumour and no tumour apart on slices of brain MRI. {study.numbers}, for
-OpenVINO or any other runtime that reads ONNX. Made by `scripts/release.py` from commit
+`{released.name}` tells glioma, meningioma, pituitary tumour and no tumour apart on slices of brain MRI.
+{study.numbers}, for OpenVINO or any other runtime that reads ONNX. Made by `scripts/release.py` from commit
 `{study.revision}` after
 
     {study.command}
