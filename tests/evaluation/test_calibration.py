@@ -70,12 +70,11 @@ def test_few_images_move_little():
     assert (one.offsets / one.temperature).max() < 1
 
 
-def test_temperature_of_the_all_right_leaves_no_loss_and_that_of_the_all_wrong_is_the_end_of_the_range():
+def test_temperature_of_the_all_right_and_all_wrong_is_an_end_of_the_range():
     logits = np.eye(4) * 5
-    many = np.tile(np.arange(4), 1000)  # few say less, so that the search ends sooner
+    many = np.tile(np.arange(4), 30_000)  # few say less, so that the search ends sooner; how soon, differs by processor
     temperature = fit_calibration(logits[many], many).temperature
-    assert temperature >= 0.05
-    # Where the search ends beyond that differs between processors: the loss is flat.
+    assert 0.05 <= temperature < 0.2  # the loss is nil from there on
     assert log_loss(many, calibrated(logits[many], temperature)) < 1e-8
     assert fit_calibration(logits, (np.arange(4) + 1) % 4).temperature == pytest.approx(20, rel=0.01)
 

@@ -13,8 +13,8 @@ from ruamel.yaml import YAML
 from brain_tumor.data import sources
 from brain_tumor.errors import UserError
 from brain_tumor.serving import report
-from brain_tumor.serving.page import Table
 from brain_tumor.serving.report import tables, write_report
+from brain_tumor.serving.standalone_page import Table
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 FIXED = {"download.dataset": "brain-tumor-mri", "train.epochs": 10, "train.learning_rate": 1e-4}

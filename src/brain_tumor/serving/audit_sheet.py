@@ -13,7 +13,7 @@ from PIL import Image
 from brain_tumor.data.catalog import TRAIN
 from brain_tumor.data.images import read_image
 from brain_tumor.serving.audit_result import KINDS, AuditResult, couples
-from brain_tumor.serving.page import Picture, Table, write_page
+from brain_tumor.serving.standalone_page import Picture, Table, write_page
 
 DRAWN = 60
 """At most so many pairs are drawn in each section of the HTML sheet."""

@@ -15,8 +15,8 @@ from ruamel.yaml.error import YAMLError
 from brain_tumor.errors import UserError
 from brain_tumor.params import PARAMS_FILE, load_params
 from brain_tumor.score_lists import flattened
-from brain_tumor.serving.page import Picture, Section, Table, write_page
 from brain_tumor.serving.report_captions import PARTS, PICTURES, PROTOCOLS, SOURCE_SHIFT, TABLES, WEIGHTS
+from brain_tumor.serving.standalone_page import Picture, Section, Table, write_page
 
 MAIN_SET, PHANTOM = "brain-tumor-mri", "phantom"
 """Values of `download.dataset` that the report has words for."""
