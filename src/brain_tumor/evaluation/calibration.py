@@ -15,6 +15,9 @@ BINS = 15
 _SCALES = (0.05, 20.0)
 """Bounds of the inverse of the temperature, far beyond what trained networks need."""
 
+_TO_THE_LAST_DIGITS = {"ftol": 1e-14, "gtol": 1e-9}
+"""Of the search, so that another processor finds the same but for rounding."""
+
 
 @dataclass(frozen=True)
 class Calibration:
@@ -66,7 +69,8 @@ def fit_calibration(logits: ArrayLike, labels: ArrayLike, class_weights: ArrayLi
         return float((biases @ biases) / 2 - weights @ (log_shares * hits).sum(axis=1)), gradient
 
     bounds = [_SCALES, *[(None, None)] * classes]
-    found = minimize(loss, np.append(1.0, np.zeros(classes)), jac=True, method="L-BFGS-B", bounds=bounds).x
+    start = np.append(1.0, np.zeros(classes))
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options=_TO_THE_LAST_DIGITS).x
     return Calibration(float(1 / found[0]), (found[1:] - found[1:].mean()) / found[0])
 
 

@@ -18,6 +18,7 @@ from brain_tumor.errors import UserError
 from brain_tumor.files import atomic_file
 from brain_tumor.model.backbones import BACKBONES, Backbone
 from brain_tumor.model.precision import train_depthwise_in_fp32
+from brain_tumor.model.winograd import train_by_winograd
 
 METADATA_KEY = "brain_tumor"
 
@@ -70,6 +71,7 @@ class Classifier(nn.Module):
         network = backbone.build()
         self.trunk = nn.Sequential(*(network.get_submodule(name) for name in backbone.modules))
         train_depthwise_in_fp32(self.trunk)
+        train_by_winograd(self.trunk)
         self.trunk[: self.cut].requires_grad_(False)
         self.head = HEADS[description.head](backbone, description)
         self.train()  # a module is made in training mode, in which frozen running statistics would move
