@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from brain_tumor.data.arrays import Arrays, open_arrays
@@ -30,8 +31,10 @@ from brain_tumor.data.augmentation import copies_per_image, policy
 from brain_tumor.data.catalog import CLASSES, TRAIN, VALIDATION, read_split
 from brain_tumor.data.images import decode
 from brain_tumor.data.packing import pack, reader_of
+from brain_tumor.model.classifier import Classifier
 from brain_tumor.model.precision import autocast, resolve
 from brain_tumor.model.weights import initialise
+from brain_tumor.model.winograd import WinogradConv2d
 from brain_tumor.params import AugmentParams, Params, TrainParams, load_params
 from brain_tumor.training.features import FeatureCache
 from brain_tumor.training.loss import PartialLabelLoss, balanced_weights
@@ -115,7 +118,7 @@ def plain_loop(
     torch.manual_seed(seed)
     classifier = build(params, arrays, seed)
     initialise(classifier, params.weights, weights)
-    classifier = classifier.to(memory_format=torch.channels_last)
+    classifier = with_plain_convolutions(classifier).to(memory_format=torch.channels_last)
     rows = {name: split[split["split"] == name].reset_index(drop=True) for name in (TRAIN, VALIDATION)}
     counts = copies_per_image(
         rows[TRAIN]["class"], augmentation.copies, augmentation.balance, np.random.default_rng(seed)
@@ -145,9 +148,17 @@ def plain_loop(
     return best[1]
 
 
+def with_plain_convolutions(classifier: Classifier) -> Classifier:
+    """The same network with torch's own convolutions."""
+    for module in classifier.modules():
+        if isinstance(module, WinogradConv2d):
+            module.__class__ = nn.Conv2d
+    return classifier
+
+
 @torch.inference_mode()
 def evaluate(
-    classifier: torch.nn.Module, loader: DataLoader[tuple[torch.Tensor, int]], precision: str
+    classifier: Classifier, loader: DataLoader[tuple[torch.Tensor, int]], precision: str
 ) -> tuple[float, float]:
     """Mean loss and accuracy."""
     classifier.eval()
