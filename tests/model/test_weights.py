@@ -173,6 +173,24 @@ def test_another_lite0_wheel_is_refused():
         read_lite0_wheel(b"other")
 
 
+def test_bsds500_in_vgg16_bn_computes_what_it_computes_in_vgg16(kernels, describe, pixels, tmp_path, monkeypatch):
+    monkeypatch.setattr(weights, "_download", lambda _: b"")
+    monkeypatch.setattr(weights, "read_hed_wheel", lambda _: kernels)
+    outputs = []
+    for backbone in ("vgg16", "vgg16_bn"):
+        classifier = Classifier(describe(backbone=backbone)).eval()
+        initialise(classifier, "bsds500", tmp_path)
+        outputs.append(classifier.trunk(classifier.normalise(pixels)))
+
+    assert outputs[0].std() > 0
+    torch.testing.assert_close(outputs[1], outputs[0], rtol=1e-4, atol=1e-3)
+
+
+def test_bsds500_is_refused_for_other_networks(describe, tmp_path):
+    with pytest.raises(UserError, match=r"train.weights: bsds500 is for vgg16 and vgg16_bn, not for resnet18"):
+        initialise(Classifier(describe(backbone="resnet18")), "bsds500", tmp_path)
+
+
 def test_a_failed_download_leaves_nothing_and_names_the_parameter(classifier, tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.delenv("PIP_FIND_LINKS", raising=False)

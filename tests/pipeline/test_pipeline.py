@@ -2,11 +2,14 @@
 
 import hashlib
 import json
+import shutil
+import sys
 
 import pandas as pd
 import pytest
 
 from brain_tumor.data.catalog import CLASSES, read_split
+from pipeline.conftest import PROJECT
 
 pytestmark = pytest.mark.slow
 
@@ -123,3 +126,53 @@ def test_a_missing_input_stops_the_stage_before_it_writes(repository):
 
     assert result.returncode == 1
     assert result.stderr.strip() == "error: data/split.csv is not there: run the split stage first"
+
+
+@pytest.fixture
+def project(repository):
+    shutil.copytree(PROJECT / "scripts", repository.folder / "scripts")
+    return repository
+
+
+def release(project, *options):
+    result = project.run(sys.executable, "scripts/release.py", *options, check=False)
+    return result.returncode, result.stdout + result.stderr
+
+
+def test_a_released_model_has_a_card_with_the_scores_of_the_study(project):
+    scores = json.loads((project.folder / "metrics" / "evaluate.json").read_text())
+
+    status, output = release(project, "--name", "tiny")
+
+    assert status == 0, output
+    card = (project.folder / "release" / "TINY_CARD.md").read_text()
+    assert digest(project.folder / "release" / "tiny.onnx") in card
+    assert project.run("git", "rev-parse", "HEAD").stdout.strip() in card
+    assert "\n    dvc repro\n" in card
+    assert f"the network as trained calls {scores['accuracy']:.2%} rightly" in card
+    assert f"| test images: all | {scores['accuracy']:.1%} " in card  # in full precision the export loses nothing
+
+
+def test_a_released_model_of_other_parameters_names_them(project):
+    project.set(train__learning_rate=3e-5)
+    project.repro()
+
+    assert release(project)[0] == 0
+    card = (project.folder / "release" / "MODEL_CARD.md").read_text()
+    assert "\n    dvc exp run -S train.learning_rate=3e-05\n" in card
+
+
+def test_code_that_is_not_committed_and_a_model_of_another_run_are_not_released(project):
+    file = project.folder / "src" / "brain_tumor" / "plots.py"
+    code = file.read_text()
+    file.write_text(code + "\n# changed\n")
+    status, output = release(project)
+    assert status != 0
+    assert "not committed: src/brain_tumor/plots.py: commit first" in output
+
+    file.write_text(code)
+    project.set(train__learning_rate=3e-5)
+    status, output = release(project)
+    assert status != 0
+    assert "run dvc repro first" in output
+    assert not (project.folder / "release").exists()

@@ -92,9 +92,11 @@ def initialise(classifier: Classifier, weights: str, cache: Path) -> None:
     if weights == "imagenet":
         tensors = lite0_weights(cache) if backbone == "efficientnet_lite0" else imagenet_weights(backbone)
     elif weights == "bsds500":
-        if backbone != "vgg16":
-            raise UserError(f"train.weights: bsds500 is for vgg16 alone, not for {backbone}")
+        if backbone not in ("vgg16", "vgg16_bn"):
+            raise UserError(f"train.weights: bsds500 is for vgg16 and vgg16_bn, not for {backbone}")
         tensors = bsds500_weights(cache)
+        if backbone == "vgg16_bn":
+            tensors = with_idle_normalisations(tensors)
     else:
         tensors, _ = read_safetensors(Path(weights))
     _fill(classifier, tensors, weights)
@@ -180,6 +182,26 @@ def convert_hed(kernels: dict[str, NDArray[np.float32]]) -> dict[str, Tensor]:
     tensors["features.0.bias"] = (tensors["features.0.bias"].double() + shift).float()
     tensors["features.0.weight"] = (weight * 255 * deviation).float().contiguous()
     return tensors
+
+
+def with_idle_normalisations(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """VGG16's convolutions under the names of `vgg16_bn`, each with a batch normalisation that changes nothing.
+
+    In evaluation mode, that is; `training/normalisation.py` sees to it where they are trained.
+    """
+    with torch.device("meta"):
+        plain, normalised = models.vgg16().features, models.vgg16_bn().features
+    places = [name for name, module in plain.named_children() if isinstance(module, nn.Conv2d)]
+    new_places = [name for name, module in normalised.named_children() if isinstance(module, nn.Conv2d)]
+    result = {}
+    for place, new_place in zip(places, new_places, strict=True):
+        for name in ("weight", "bias"):
+            result[f"features.{new_place}.{name}"] = tensors[f"features.{place}.{name}"]
+        behind = nn.BatchNorm2d(len(tensors[f"features.{place}.bias"]))
+        behind.get_buffer("running_var").sub_(behind.eps)  # which is added to it
+        for name, tensor in behind.state_dict().items():
+            result[f"features.{int(new_place) + 1}.{name}"] = tensor
+    return result
 
 
 def convert_lite0(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

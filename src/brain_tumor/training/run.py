@@ -15,8 +15,9 @@ from torch import Tensor
 
 from brain_tumor.data.arrays import Arrays
 from brain_tumor.data.catalog import CLASSES
+from brain_tumor.data.images import Pixels
 from brain_tumor.model.classifier import Classifier, Description
-from brain_tumor.model.precision import TRAINER_PRECISION, resolve
+from brain_tumor.model.precision import TRAINER_PRECISION, autocast, resolve
 from brain_tumor.model.weights import initialise
 from brain_tumor.params import TrainParams
 from brain_tumor.training.batches import FeatureBatches, FeatureDataset
@@ -25,6 +26,7 @@ from brain_tumor.training.checkpoint import AtomicCheckpoints, EpochCheckpoint, 
 from brain_tumor.training.devices import Devices
 from brain_tumor.training.features import FeatureCache
 from brain_tumor.training.loss import balanced_weights
+from brain_tumor.training.normalisation import keep_what_is_computed
 from brain_tumor.training.shared_norm import SharedBatchNorm
 from brain_tumor.training.task import ClassificationTask
 
@@ -34,6 +36,9 @@ logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
 warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated")
 warnings.filterwarnings("ignore", message=".*does not have many workers.*")
 warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")  # frozen layers are
+
+SAMPLE = 128
+"""Training images whose statistics a new batch normalisation starts with."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,8 @@ def fit(
     classifier = build(params, arrays, seed)
     initialise(classifier, params.weights, folder)
     classifier = classifier.to(memory_format=torch.channels_last)
+    if params.weights == "bsds500":  # of VGG16, which has no batch normalisation
+        keep_what_is_computed(classifier, _sample(classifier, arrays.train.images))
     checkpoint = EpochCheckpoint(folder / "checkpoints", run_key(classifier, arrays, params, seed))
     history, best = History(), BestEpoch()
     trainer = lightning.Trainer(
@@ -121,6 +128,14 @@ def build(params: TrainParams, arrays: Arrays, seed: int) -> Classifier:
         study={"seed": seed, "train": params.model_dump(), "split_digest": arrays.split_digest},
     )
     return Classifier(description)
+
+
+@torch.no_grad()
+def _sample(classifier: Classifier, images: Pixels) -> Tensor:
+    """Features of a few images from all over the training set."""
+    rows = np.linspace(0, len(images) - 1, min(SAMPLE, len(images))).astype(int)
+    with autocast(classifier.description.precision):
+        return classifier.front(torch.from_numpy(images[rows])).float()
 
 
 def _class_weights(params: TrainParams, labels: NDArray[np.int64]) -> Tensor:
