@@ -93,7 +93,7 @@ def test_metrics_plots_and_experiments(repository):
     repository.dvc("exp", "run", "--quiet", "--name", "lower", "--set-param", "train.learning_rate=3e-5")
 
     assert "lower" in repository.dvc("exp", "show", "--no-pager", "--csv")
-    assert "validation_accuracy" in repository.dvc("metrics", "diff")
+    assert "metrics/evaluate.json" in repository.dvc("metrics", "diff")
     assert "index.html" in repository.dvc("plots", "diff", "HEAD", "lower")
 
 
@@ -105,7 +105,7 @@ def test_a_clone_without_data_shows_and_compares_results(repository, tmp_path):
     repository.run("git", "clone", "--quiet", "--no-local", ".", str(clone.folder))
 
     assert "accuracy" in clone.dvc("metrics", "show")
-    assert "validation_accuracy" in clone.dvc("metrics", "diff", "HEAD~1")
+    assert "metrics/evaluate.json" in clone.dvc("metrics", "diff", "HEAD~1")
     assert "index.html" in clone.dvc("plots", "show")
     assert "index.html" in clone.dvc("plots", "diff", "HEAD~1")
 
