@@ -59,7 +59,15 @@ def arrays(rng):
 @pytest.fixture
 def train_params(params):
     """Quick: random weights, small images, few epochs."""
-    changes = {"weights": "none", "trainable": "head", "epochs": 3, "batch_size": 8, "precision": "fp32"}
+    changes = {
+        "backbone": "vgg16",
+        "weights": "none",
+        "trainable": "head",
+        "epochs": 3,
+        "batch_size": 8,
+        "learning_rate": 3e-4,
+        "precision": "fp32",
+    }
     return params.train.model_copy(update=changes)
 
 
