@@ -21,7 +21,7 @@ from brain_tumor.model.winograd import WinogradConv2d
 
 RESULT = Path(__file__).with_suffix(".csv")
 BATCH = 32
-LAYERS = ((128, 128, 80), (128, 256, 40), (256, 256, 40), (256, 512, 20), (512, 512, 20), (512, 512, 10))
+LAYERS = ((64, 64, 80), (128, 128, 80), (128, 256, 40), (256, 256, 40), (256, 512, 20), (512, 512, 20), (512, 512, 10))
 """Channels before and behind, and the side of the map."""
 
 
