@@ -96,9 +96,29 @@ def finished(tmp_path_factory) -> Repository:
     return repository
 
 
+def copied(repository: Repository, folder: Path) -> Repository:
+    """The same with everything in it, at another place."""
+    shutil.copytree(repository.folder, folder)
+    return Repository(folder, repository.cache)
+
+
 @pytest.fixture
 def repository(finished, tmp_path) -> Repository:
     """A copy of the finished project that a test may change."""
-    folder = tmp_path / "project"
-    shutil.copytree(finished.folder, folder)
-    return Repository(folder, finished.cache)
+    return copied(finished, tmp_path / "project")
+
+
+@pytest.fixture(scope="session")
+def finished_twice(finished, tmp_path_factory) -> Repository:
+    """The same, run with another learning rate behind it and committed. Not to be changed: see `changed`."""
+    repository = copied(finished, tmp_path_factory.mktemp("changed") / "project")
+    repository.set(train__learning_rate=3e-5)
+    assert repository.repro() == {"train", "evaluate", "explain"}
+    repository.commit()
+    return repository
+
+
+@pytest.fixture
+def changed(finished_twice, tmp_path) -> Repository:
+    """A copy of the project with another learning rate that a test may change."""
+    return copied(finished_twice, tmp_path / "project")

@@ -10,6 +10,8 @@ import time
 import pandas as pd
 import pytest
 
+from pipeline.conftest import copied
+
 pytestmark = pytest.mark.slow
 
 MODEL = "models/model.safetensors"
@@ -69,8 +71,7 @@ def long(repository):
 def whole(finished, tmp_path_factory):
     """Results of the long run that nobody stopped."""
     folder = tmp_path_factory.mktemp("whole")
-    shutil.copytree(finished.folder, folder / "project")
-    repository = make_long(type(finished)(folder / "project", finished.cache))
+    repository = make_long(copied(finished, folder / "project"))
     train(repository, with_features(repository, folder / "cache"))
     return results(repository)
 
