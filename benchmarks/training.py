@@ -33,13 +33,11 @@ from brain_tumor.data.images import decode
 from brain_tumor.data.packing import pack, reader_of
 from brain_tumor.model.classifier import Classifier
 from brain_tumor.model.precision import autocast, resolve
-from brain_tumor.model.weights import initialise
 from brain_tumor.model.winograd import WinogradConv2d
 from brain_tumor.params import AugmentParams, Params, TrainParams, load_params
 from brain_tumor.training.features import FeatureCache
 from brain_tumor.training.loss import PartialLabelLoss, balanced_weights
-from brain_tumor.training.normalisation import keep_what_is_computed
-from brain_tumor.training.run import SAMPLE, build, fit
+from brain_tumor.training.run import fit, pretrained
 from brain_tumor.training.task import optimizer_of, scheduler_of
 
 
@@ -117,12 +115,7 @@ def plain_loop(
 ) -> float:  # fmt: skip
     """Validation accuracy of the epoch with the lowest validation loss."""
     torch.manual_seed(seed)
-    classifier = build(params, arrays, seed)
-    initialise(classifier, params.weights, weights)
-    classifier = with_plain_convolutions(classifier).to(memory_format=torch.channels_last)
-    if params.weights == "bsds500":  # both sides start with the same
-        sample = np.array(arrays.train.images[:: -(-len(arrays.train) // SAMPLE)])
-        keep_what_is_computed(classifier, classifier.front(torch.from_numpy(sample)))
+    classifier = with_plain_convolutions(pretrained(params, arrays, seed, weights))
     rows = {name: split[split["split"] == name].reset_index(drop=True) for name in (TRAIN, VALIDATION)}
     counts = copies_per_image(
         rows[TRAIN]["class"], augmentation.copies, augmentation.balance, np.random.default_rng(seed)

