@@ -1,6 +1,6 @@
 """What each network costs: size, the frozen layers' features, a training step, and an answer, in milliseconds an image.
 
-    python benchmarks/networks.py data/arrays --networks vgg16 efficientnet_lite0
+    python benchmarks/networks.py data/arrays --networks vgg16_bn efficientnet_lite0
 
 Random weights: time does not depend on them. Networks take turns, and the median of the rounds counts. An answer is
 that of the exported model in full precision, in batches. Writes benchmarks/networks.csv.
@@ -39,7 +39,7 @@ BATCH = 32
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("arrays", type=Path, help="data/arrays, as the augment stage leaves it")
-    parser.add_argument("--networks", nargs="+", choices=list(BACKBONES), default=["vgg16", "efficientnet_lite0"])
+    parser.add_argument("--networks", nargs="+", choices=list(BACKBONES), default=["vgg16_bn", "efficientnet_lite0"])
     parser.add_argument("--images", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()

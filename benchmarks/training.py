@@ -1,7 +1,7 @@
 """Times this project's training against a plain loop, on the same images, in one run.
 
-    python benchmarks/training.py data/raw data/split.csv --epochs 8
-    python benchmarks/training.py data/raw data/split.csv --images 200 --epochs 2
+    python benchmarks/training.py data/raw data/split.csv
+    python benchmarks/training.py data/raw data/split.csv --images 500 --trainable block5
 
 The plain loop is written as torchvision's reference training, by hand for this machine: a DataLoader whose workers
 decode, scale and augment each image in each epoch, the same network with the same frozen layers (in evaluation mode and
@@ -47,13 +47,17 @@ def main() -> None:
     parser.add_argument("split", type=Path, help="data/split.csv")
     parser.add_argument("--images", type=int, help="originals, drawn at random; by default all")
     parser.add_argument("--epochs", type=int, help="by default train.epochs")
+    parser.add_argument("--trainable", help="the layers that are trained, by default train.trainable")
     parser.add_argument("--weights", type=Path, default=Path(".cache"), help="where downloaded weights are kept")
     arguments = parser.parse_args()
     params = load_params()
     # The plain loop changes pictures as a library does, and draws no tumours; so neither side does.
     params = params.model_copy(update={"augment": params.augment.model_copy(update={"drawn_tumours": 0})})
     epochs = arguments.epochs or params.train.epochs
-    train = params.train.model_copy(update={"epochs": epochs, "patience": epochs})
+    trainable = arguments.trainable or params.train.trainable
+    train = TrainParams.model_validate(
+        params.train.model_dump() | {"trainable": trainable, "epochs": epochs, "patience": epochs}
+    )
     split = read_split(arguments.split)
     if arguments.images:
         split = split.sample(arguments.images, random_state=0).sort_index()
@@ -68,7 +72,8 @@ def main() -> None:
         plain = timed(
             "plain loop", lambda: plain_loop(arrays, arguments.raw, split, params.augment, train, params.seed, folder)
         )
-    print(f"{len(arrays.train):,} training images, {epochs} epochs, {os.cpu_count()} cores, {train.backbone}")
+    print(f"{len(arrays.train):,} training images, {epochs} epochs, {os.cpu_count()} cores")
+    print(f"{train.backbone}, trained: {trainable}")
     print(f"faster from an empty cache: {plain / first:.1f} times; on a rerun: {plain / again:.1f} times")
 
 
