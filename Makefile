@@ -11,7 +11,7 @@ demo: setup
 	$(BIN)/python scripts/demo.py
 
 test: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "" -n auto --maxprocesses 4 --dist loadfile $(PYTEST_ARGUMENTS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "" -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGUMENTS)
 
 lint: setup
 	$(BIN)/ruff check .

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from ruamel.yaml import YAML
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
@@ -82,10 +83,9 @@ def copy_project(folder: Path) -> None:
         shutil.copytree(PROJECT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
 
 
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory) -> Repository:
-    """The pipeline run once on the small phantom, results committed. Not to be changed: see `repository`."""
-    repository = Repository(tmp_path_factory.mktemp("project"), tmp_path_factory.mktemp("cache"))
+def run_once(repository: Repository) -> None:
+    """Set up the project, run the pipeline on the small phantom and commit the results."""
+    repository.folder.mkdir()
     copy_project(repository.folder)
     repository.run("git", "init", "--quiet", "--initial-branch=main")
     repository.dvc("init", "--quiet")
@@ -93,7 +93,19 @@ def finished(tmp_path_factory) -> Repository:
     repository.set(**{name.replace(".", "__"): value for name, value in QUICK.items()})
     assert repository.repro() == {"download", "split", "augment", "train", "evaluate", "explain"}
     repository.commit()
-    return repository
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory, worker_id) -> Repository:
+    """The pipeline run once, results committed, for all processes that test. Not to be changed: see `repository`."""
+    own = tmp_path_factory.getbasetemp()
+    shared = (own if worker_id == "master" else own.parent) / "finished"
+    with FileLock(f"{shared}.lock"):
+        if not shared.exists():
+            folder = tmp_path_factory.mktemp("unfinished")
+            run_once(Repository(folder / "project", folder / "cache"))
+            folder.rename(shared)
+    return Repository(shared / "project", shared / "cache")
 
 
 def copied(repository: Repository, folder: Path) -> Repository:
