@@ -23,8 +23,10 @@ from PIL import Image
 
 from brain_tumor.data.annotations import read_slices
 from brain_tumor.data.catalog import read_catalog
-from brain_tumor.data.duplicates import SIZE, candidate_pairs, correlate
+from brain_tumor.data.copy_alignment import correlate
+from brain_tumor.data.copy_candidates import candidate_pairs
 from brain_tumor.data.images import Pixels, read_image, read_images
+from brain_tumor.data.picture_views import SIZE
 from brain_tumor.files import atomic_file
 from brain_tumor.params import load_params
 from brain_tumor.plots import BLUE, GREY, VERMILLION, save

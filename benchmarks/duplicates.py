@@ -20,9 +20,10 @@ import faiss
 import numpy as np
 import pandas as pd
 
-from brain_tumor.data import duplicates
 from brain_tumor.data.catalog import read_catalog
+from brain_tumor.data.copy_candidates import build_index, describe, projection
 from brain_tumor.data.images import read_images
+from brain_tumor.data.picture_views import SIZE, VIEWS, framed
 from brain_tumor.files import atomic_file
 
 HERE = Path(__file__).parent
@@ -57,7 +58,7 @@ def measure(raw: Path, number: int) -> dict[str, float]:
     features, copies, originals = descriptors(raw, number)
     before = megabytes()
     start = time.process_time()
-    index = duplicates.build_index(features)
+    index = build_index(features)
     built = time.process_time()
     found = np.empty((number, NEIGHBOURS), np.int64)
     for block in blocks(number):
@@ -83,13 +84,8 @@ def measure(raw: Path, number: int) -> dict[str, float]:
 def descriptors(raw: Path, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(number, dimensions) at length 1; (copies,), the rows that are copies; (copies,), their originals."""
     paths = [raw / path for path in read_catalog(raw)["path"]]
-    images = np.concatenate(
-        [
-            duplicates._views(read_images(paths[block], duplicates.SIZE), duplicates._VIEWS[:1])[:, 0]
-            for block in blocks(len(paths))
-        ]
-    )
-    real = duplicates._features(images, *duplicates._projection(images))
+    images = np.concatenate([framed(read_images(paths[block], SIZE), VIEWS[:1])[:, 0] for block in blocks(len(paths))])
+    real = describe(images, *projection(images))
     rng = np.random.default_rng(0)
     features = np.empty((number, real.shape[1]), np.float32)
     features[: len(real)] = real[:number]

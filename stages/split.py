@@ -5,9 +5,10 @@ from pathlib import Path
 
 from brain_tumor.data.annotations import read_slices
 from brain_tumor.data.catalog import SPLITS, read_catalog, write_split
-from brain_tumor.data.duplicates import SIZE, find_copies
+from brain_tumor.data.duplicates import find_copies
 from brain_tumor.data.images import read_image
 from brain_tumor.data.leaks import examples, split_report
+from brain_tumor.data.picture_views import SIZE
 from brain_tumor.data.protocols import assign
 from brain_tumor.files import write_json, write_text
 from brain_tumor.params import load_params

@@ -1,14 +1,13 @@
 import cv2
 import numpy as np
-import pandas as pd
 import pytest
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 from brain_tumor.data.annotations import read_slices
 from brain_tumor.data.catalog import read_catalog
-from brain_tumor.data.duplicates import EQUAL, MIRRORED, NEAR, SIZE, find_copies, group_names, match_copies
+from brain_tumor.data.copy_groups import group_names
+from brain_tumor.data.duplicates import EQUAL, MIRRORED, NEAR, find_copies, match_copies
 from brain_tumor.data.phantom import write_phantom
+from brain_tumor.data.picture_views import SIZE
 
 THRESHOLD = 0.99
 
@@ -108,19 +107,6 @@ def test_pictures_without_content_are_no_copies_of_pictures_with_it(rng, value):
 def test_one_image_or_none_has_no_copies():
     assert match_copies(np.zeros((0, SIZE, SIZE), np.uint8), [], THRESHOLD).empty
     assert match_copies(np.zeros((1, SIZE, SIZE), np.uint8), ["a"], THRESHOLD).empty
-
-
-def test_groups_are_the_connected_components(rng):
-    first, second = rng.integers(0, 60, (2, 45))
-    pairs = pd.DataFrame({"first": first, "second": second})
-    paths = [f"{number:03}" for number in rng.permutation(60)]
-
-    names = group_names(paths, pairs)
-
-    _, labels = connected_components(coo_matrix((np.ones(45), (first, second)), (60, 60)), directed=False)
-    for label in range(labels.max() + 1):
-        members = [paths[row] for row in np.flatnonzero(labels == label)]
-        assert {names[row] for row in np.flatnonzero(labels == label)} == {min(members)}
 
 
 def truth(slices, paths):

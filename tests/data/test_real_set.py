@@ -10,7 +10,8 @@ from brain_tumor.data.annotation_sources import MATCHED_SLICES, write_annotation
 from brain_tumor.data.annotations import read_slices
 from brain_tumor.data.archives import copy_files, open_tree
 from brain_tumor.data.catalog import TEST, read_catalog
-from brain_tumor.data.duplicates import find_copies, group_names
+from brain_tumor.data.copy_groups import group_names
+from brain_tumor.data.duplicates import find_copies
 from brain_tumor.data.leaks import split_report
 from brain_tumor.data.protocols import TWO_LABELS, assign
 from brain_tumor.params import load_params

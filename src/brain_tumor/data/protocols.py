@@ -32,7 +32,7 @@ from brain_tumor.data.catalog import (
     VALIDATION,
     main_set,
 )
-from brain_tumor.data.duplicates import group_names
+from brain_tumor.data.copy_groups import group_names
 from brain_tumor.errors import UserError
 from brain_tumor.params import SplitParams
 

@@ -10,7 +10,9 @@ import numpy as np
 import pandas as pd
 
 from brain_tumor.data.catalog import TEST, TRAIN
-from brain_tumor.data.duplicates import SIZE, group_names, match_copies
+from brain_tumor.data.copy_groups import group_names
+from brain_tumor.data.duplicates import match_copies
+from brain_tumor.data.picture_views import SIZE
 from brain_tumor.errors import UserError
 from brain_tumor.progress import progress as progress_bar
 from brain_tumor.serving.audit_folders import FOLDER_NAMES, class_of, find_parts, list_files, read_files

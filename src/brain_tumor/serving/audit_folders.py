@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from brain_tumor.data.catalog import IMAGE_SUFFIXES, SPLITS, TEST, TRAIN, VALIDATION
-from brain_tumor.data.duplicates import SIZE
 from brain_tumor.data.images import Pixels, read_image
+from brain_tumor.data.picture_views import SIZE
 from brain_tumor.errors import UserError
 from brain_tumor.files import file_digest
 
