@@ -149,7 +149,7 @@ def _known(change: str, seed: int) -> bool:
 
 
 def _add(row: dict[str, Any]) -> None:
-    """Add a row to the table, which another process may have added to meanwhile."""
+    """Add a row to the table as it is now: another process may have added to it since this one began."""
     log.info("%s", row)
     rows = [pd.read_csv(TABLE)] if TABLE.exists() else []
     with atomic_file(TABLE) as temporary:
