@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 
 from brain_tumor.data.catalog import TESTING, TRAINING, read_catalog
-from brain_tumor.data.duplicates import EQUAL, MIRRORED, find_copies
+from brain_tumor.data.duplicates import EQUAL, find_copies
 from brain_tumor.data.images import Pixels, read_image
+from brain_tumor.data.picture_views import FLIPS, flipped
 from brain_tumor.params import load_params
 from brain_tumor.plots import pair_sheet, save
 
@@ -46,8 +47,8 @@ def leaked(catalog: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
 
 def draw(raw: Path, leaks: pd.DataFrame, threshold: float, out: Path) -> None:
     """Draw, for each test image that no pair of `leaks` explains by plain correlation, the pair that comes closest."""
-    shown = [pictures(raw, test, train, kind) for test, train, kind in leaks.itertuples(index=False)]
-    leaks = leaks.assign(plain=[np.corrcoef(test.ravel(), train.ravel())[0, 1] for test, train in shown])
+    shown = [pictures(raw, test, train) for test, train in zip(leaks["test"], leaks["train"], strict=True)]
+    leaks = leaks.assign(plain=[agreement(test, train) for test, train in shown])
     best = leaks.sort_values("plain", ascending=False, kind="stable").drop_duplicates("test")
     extra = best[best["plain"] < threshold].sort_values("test")
     sheet = [
@@ -57,10 +58,16 @@ def draw(raw: Path, leaks: pd.DataFrame, threshold: float, out: Path) -> None:
     save(pair_sheet(sheet), out)
 
 
-def pictures(raw: Path, test: str, train: str, kind: str) -> tuple[Pixels, Pixels]:
-    """The two, the first mirrored where it must be."""
+def pictures(raw: Path, test: str, train: str) -> tuple[Pixels, Pixels]:
+    """The two, the first flipped so that they agree best."""
     first, second = read_image(raw / test, PLAIN_SIZE), read_image(raw / train, PLAIN_SIZE)
-    return (first[:, ::-1] if kind == MIRRORED else first), second
+    ways = [flipped(first, flip) for flip in range(len(FLIPS))]
+    return max(ways, key=lambda way: agreement(way, second)), second
+
+
+def agreement(first: Pixels, second: Pixels) -> float:
+    """Plain correlation."""
+    return float(np.corrcoef(first.ravel(), second.ravel())[0, 1])
 
 
 if __name__ == "__main__":

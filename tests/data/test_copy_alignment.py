@@ -46,13 +46,12 @@ def test_unlike_pictures_stay_unlike(rng):
 
 def test_correlation_of_candidates(rng):
     one, other = picture(rng), picture(rng)
-    images = np.stack([one, one[:, ::-1], other, np.clip(one * 0.8 + 30, 0, 255).astype(np.uint8)])
-    candidates = pd.DataFrame(
-        {"image": [0, 0, 0, 0], "other": [1, 1, 2, 3], "view": 0, "mirrored": [True, False, False, False]}
-    )
+    images = np.stack([one, one[:, ::-1], other, np.clip(one * 0.8 + 30, 0, 255).astype(np.uint8), one[::-1]])
+    candidates = pd.DataFrame({"image": [0, 0, 0, 0, 0], "other": [1, 1, 2, 3, 4], "view": 0, "flip": [1, 0, 0, 0, 2]})
 
-    mirror, unmirrored, unlike, paler = correlate(images, candidates, enough=0.99)
+    mirror, unmirrored, unlike, paler, upside_down = correlate(images, candidates, enough=0.99)
 
     assert mirror == pytest.approx(1)
+    assert upside_down == pytest.approx(1)
     assert paler == pytest.approx(1, abs=1e-3)
     assert max(unmirrored, unlike) < 0.9

@@ -16,15 +16,15 @@ def as_images(values):
 
 def test_candidates_are_named_once_and_hold_every_copy(rng):
     originals = as_images(pictures(rng, 30))
-    images = np.concatenate([originals, originals[:10, :, ::-1], as_images(originals[10:20] * 0.8 + 20)])
+    changed = [originals[:5, :, ::-1], originals[5:10, ::-1], originals[10:15, ::-1, ::-1]]
+    images = np.concatenate([originals, *changed, as_images(originals[15:20] * 0.8 + 20)])
 
     found = candidate_pairs(images, np.arange(len(images)))
 
-    pairs = [(*sorted((row.image, row.other)), row.mirrored) for row in found.itertuples()]
+    pairs = [(*sorted((row.image, row.other)), row.flip) for row in found.itertuples()]
     assert len(set(pairs)) == len(pairs)
-    assert {(row, row + 30, True) for row in range(10)} <= set(pairs)
-    assert {(row, row + 30, False) for row in range(10, 20)} <= set(pairs)
-    assert len(pairs) < 60, "hardly any of the 780 other pairs is a candidate"
+    assert {(row, row + 30, flip) for row, flip in enumerate(np.repeat([1, 2, 3, 0], 5))} <= set(pairs)
+    assert len(pairs) < 120, "hardly any of the 4,880 other pairs is a candidate"
 
 
 def test_rows_that_are_not_asked_for_are_in_no_pair(rng):

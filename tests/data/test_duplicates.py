@@ -5,7 +5,8 @@ import pytest
 from brain_tumor.data.annotations import read_slices
 from brain_tumor.data.catalog import read_catalog
 from brain_tumor.data.copy_groups import group_names
-from brain_tumor.data.duplicates import EQUAL, MIRRORED, NEAR, find_copies, match_copies
+from brain_tumor.data.correlation import tone_correlation
+from brain_tumor.data.duplicates import EQUAL, FLIPPED, MIRRORED, NEAR, find_copies, match_copies
 from brain_tumor.data.phantom import write_phantom
 from brain_tumor.data.picture_views import SIZE
 
@@ -43,6 +44,9 @@ CHANGES = {
     "recompressed": (jpeg, NEAR),
     "smaller": (lambda picture: cv2.resize(picture, (150, 150), interpolation=cv2.INTER_AREA), NEAR),
     "mirrored": (lambda picture: picture[:, ::-1], MIRRORED),
+    "upside down": (lambda picture: picture[::-1], FLIPPED),
+    "half a turn": (lambda picture: picture[::-1, ::-1], FLIPPED),
+    "upside down and cropped": (lambda picture: cropped(picture, 0.02)[::-1], FLIPPED),
     "brighter": (lambda picture: np.clip(picture * 1.15 + 12, 0, 255).astype(np.uint8), NEAR),
     "cropped by 2 %": (lambda picture: cropped(picture, 0.02), NEAR),
     "mirrored and cropped": (lambda picture: cropped(picture, 0.02)[:, ::-1], MIRRORED),
@@ -74,6 +78,24 @@ def test_sharpened_and_grainy_pictures_are_found(rng):
     pairs = match_copies(images, [str(row) for row in range(40)], THRESHOLD)
 
     assert list(zip(pairs["first"], pairs["second"], strict=True)) == [(row, row + 20) for row in range(20)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "down", "right"), [(NEAR, 1, 1), (MIRRORED, 1, -1), (FLIPPED, -1, 1), (FLIPPED, -1, -1)]
+)
+def test_strongly_sharpened_pictures_are_found_by_their_detail(rng, kind, down, right):
+    texture = [cv2.GaussianBlur(rng.normal(0, 300, (4 * SIZE, 4 * SIZE)), (0, 0), 4) for _ in range(20)]
+    originals = np.clip(pictures(rng, 20) + np.stack(texture), 0, 255)
+    soft = np.stack([cv2.GaussianBlur(picture, (0, 0), 12) for picture in originals])
+    sharpened = np.clip(originals + 4 * (originals - soft), 0, 255)[:, ::down, ::right]
+    images = np.stack([at_size(picture.astype(np.uint8)) for picture in (*originals, *sharpened)])
+    straight = images[20:, ::down, ::right].reshape(20, -1)
+
+    pairs = match_copies(images, [str(row) for row in range(40)], THRESHOLD)
+
+    assert tone_correlation(images[:20].reshape(20, -1), straight).max() < 0.97, "grey values tell them already"
+    assert list(zip(pairs["first"], pairs["second"], strict=True)) == [(row, row + 20) for row in range(20)]
+    assert set(pairs["kind"]) == {kind}
 
 
 def test_equal_files_are_paired_with_the_first_of_them(rng):

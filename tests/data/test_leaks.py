@@ -41,6 +41,7 @@ def pairs():
         (0, 5, 1.0, "equal"),
         (1, 6, 0.992, "near"),
         (1, 6, 0.994, "mirrored"),
+        (1, 6, 0.993, "flipped"),
         (2, 7, 0.999, "mirrored"),
         (2, 3, 0.995, "near"),  # leads from test image 3 to training by test image 2 alone
         (8, 9, 0.997, "near"),
@@ -73,7 +74,7 @@ def test_report_counts(split, pairs):
     leaks = report["test_with_published_copy"]
     assert leaks["share"] == 4 / 5
     assert leaks["by_class"]["glioma"] == leaks["by_class"]["all"] == 4
-    assert leaks["by_kind"] == {"equal": 1, "near": 1, "mirrored": 1, "indirect": 1}
+    assert leaks["by_kind"] == {"equal": 1, "near": 1, "mirrored": 1, "flipped": 0, "indirect": 1}
     assert report["groups_with_two_labels"] == 1
     assert report["patients"] == {"train": 1, "test": 1, "in_both": 1}
 
@@ -91,10 +92,12 @@ def test_examples_show_leaks_and_doubtful_labels(split, pairs):
     assert [example.paths for example in shown] == [
         ("Testing/glioma/0.jpg", "Training/glioma/0.jpg"),
         ("Testing/glioma/1.jpg", "Training/glioma/1.jpg"),
+        ("Testing/glioma/1.jpg", "Training/glioma/1.jpg"),
         ("Testing/glioma/2.jpg", "Training/glioma/2.jpg"),
         ("Testing/glioma/1.jpg", "Training/glioma/1.jpg"),
         ("Training/glioma/3.jpg", "Training/pituitary/4.jpg"),
         ("Training/pituitary/5.jpg",),
     ]
     assert shown[0].caption == "glioma, equal, correlation 1.000"
-    assert shown[4].caption == "glioma and pituitary, near"
+    assert shown[1].caption == "glioma, flipped, correlation 0.993"
+    assert shown[5].caption == "glioma and pituitary, near"

@@ -52,6 +52,7 @@ def known(tmp_path_factory):
     save(draw(1), test / "cat" / "recompressed.jpg", quality=60)
     save(draw(2).resize((70, 90)), test / "cat" / 'resized "2".bmp')
     save(ImageOps.mirror(draw(6)), test / ODD / "mirrored.png")
+    save(ImageOps.flip(draw(7)), test / ODD / "upside down.png")
     copy(train / "cat" / "3.png", test / ODD / "<i>other label.png")
     for seed in (20, 21, 22):
         save(draw(seed), test / "cat" / f"new {seed}.png")
@@ -66,6 +67,7 @@ TRUTH = {
     ("Testing/cat/recompressed.jpg", "Training/cat/1.png", "near"),
     ('Testing/cat/resized "2".bmp', "Training/cat/2.png", "near"),
     (f"Testing/{ODD}/mirrored.png", f"Training/{ODD}/deeper/6 with space.png", "mirrored"),
+    (f"Testing/{ODD}/upside down.png", f"Training/{ODD}/deeper/7 with space.png", "flipped"),
     (f"Testing/{ODD}/<i>other label.png", "Training/cat/3.png", "equal"),
     ("Training/cat/4 again.png", "Training/cat/4.png", "equal"),
 }
@@ -92,15 +94,15 @@ def test_finds_every_copy_and_no_other(known):
     assert result.pairs.loc[result.pairs["two_labels"], "path"].tolist() == [f"Testing/{ODD}/<i>other label.png"]
     assert [(part.name, part.folder, part.images, part.others) for part in result.parts] == [
         ("train", "Training", 11, 0),
-        ("test", "Testing", 8, 1),
+        ("test", "Testing", 9, 1),
     ]
     leaked = result.leaked()
     assert set(leaked["path"]) == {path for path, _, _ in TRUTH if path.startswith("Testing")}
-    assert leaked["class"].value_counts().to_dict() == {"cat": 3, ODD: 2}
+    assert leaked["class"].value_counts().to_dict() == {"cat": 3, ODD: 3}
 
 
 def test_a_threshold_of_1_leaves_what_is_the_same(known):
-    assert {kind for _, _, kind in found(audit(known, threshold=1.0))} <= {"equal", "mirrored"}
+    assert {kind for _, _, kind in found(audit(known, threshold=1.0))} <= {"equal", "mirrored", "flipped"}
 
 
 def test_the_order_of_reading_is_shown(known):
@@ -113,7 +115,7 @@ def test_the_order_of_reading_is_shown(known):
 
     audit(known, progress=progress)
 
-    assert len(seen) == 19
+    assert len(seen) == 20
 
 
 def test_of_equal_files_all_are_named_but_not_all_with_all(tmp_path):
@@ -248,14 +250,14 @@ def test_command_prints_tables_and_writes_files(known, tmp_path, capsys):
 
     out, err = capsys.readouterr()
     assert err == ""
-    assert "5 of 8 test images (62.5%) have a copy in train." in out
+    assert "6 of 9 test images (66.7%) have a copy in train." in out
     assert "Pairs of copies with two labels, because their classes differ: 1." in out
     rows = {tuple(re.split(r"  +", line.strip())) for line in out.splitlines()}
     assert ("train", "Training", "11", "10", "0", "0") in rows
-    assert ("test", "Testing", "8", "8", "0", "1") in rows
-    assert ("test and train", "5", "2", "2", "1", "0", "1") in rows
-    assert ("cat", "6", "3", "50.0%", "1", "2", "0", "0") in rows
-    assert (ODD, "2", "2", "100.0%", "1", "0", "1", "0") in rows
+    assert ("test", "Testing", "9", "9", "0", "1") in rows
+    assert ("test and train", "6", "2", "2", "1", "1", "0", "1") in rows
+    assert ("cat", "6", "3", "50.0%", "1", "2", "0", "0", "0") in rows
+    assert (ODD, "3", "3", "100.0%", "1", "0", "1", "1", "0") in rows
     written = pd.read_csv(table, keep_default_na=False)
     assert tuple(written.columns) == PAIR_COLUMNS
     assert set(written[["path", "copy_path", "kind"]].itertuples(index=False, name=None)) == TRUTH

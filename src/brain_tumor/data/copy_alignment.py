@@ -13,9 +13,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from brain_tumor.data.copy_detail import detail_correlation, details
 from brain_tumor.data.correlation import flat, inner, plain_correlation, tone_correlation, unit
 from brain_tumor.data.images import Pixels
 from brain_tumor.data.picture_views import (
+    FLIPS,
     HALF,
     SIZE,
     VIEW,
@@ -26,6 +28,7 @@ from brain_tumor.data.picture_views import (
     blocks,
     blurred,
     composed,
+    flipped,
     frame_maps,
     halved,
     rescaled,
@@ -61,7 +64,7 @@ def correlate(images: Pixels, candidates: pd.DataFrame, enough: float) -> NDArra
         images: (images, SIZE, SIZE).
         candidates: as `candidate_pairs` returns them.
         enough: correlation from which a pair is not looked at more closely: as it stands, then with a tone curve, then
-            aligned.
+            by its local detail, then aligned.
 
     Returns:
         (candidates,), 0 to 1. What reaches `enough` is a lower bound, because a pair is not looked at again once a look
@@ -69,11 +72,14 @@ def correlate(images: Pixels, candidates: pd.DataFrame, enough: float) -> NDArra
     """
     correlation = np.zeros(len(candidates))
     soft, sharp = _blurred_halves(images)
+    fine = details(images)
 
     def look(block: slice) -> None:
         part = candidates.iloc[block]
         agree = _unaligned_correlation(images, sharp, part, enough)
         unsettled = np.flatnonzero(agree < enough)
+        agree[unsettled] = np.maximum(agree[unsettled], detail_correlation(*_both(fine, part.iloc[unsettled])))
+        unsettled = unsettled[agree[unsettled] < enough]
         alike, warps = _coarse_alignment(soft, part.iloc[unsettled])
         unsettled = unsettled[alike]
         close, warps = _finer_alignment(sharp, part.iloc[unsettled], warps)
@@ -158,9 +164,10 @@ def _without_detail(images: Pixels) -> Pixels:
 
 
 def _both(pictures: Pixels, candidates: pd.DataFrame) -> tuple[Pixels, Pixels]:
-    """The two pictures of each candidate, the first mirrored where it must be."""
-    image, mirrored = pictures[candidates["image"]], candidates["mirrored"].to_numpy()
-    image[mirrored] = image[mirrored][:, :, ::-1]
+    """The two pictures of each candidate, the first flipped as it must be."""
+    image, flips = pictures[candidates["image"]], candidates["flip"].to_numpy()
+    for flip in range(1, len(FLIPS)):
+        image[flips == flip] = flipped(image[flips == flip], flip)
     return image, pictures[candidates["other"]]
 
 

@@ -1,7 +1,7 @@
 """First look at copies: a vector index names the pairs that may be some, so that not all pairs are compared.
 
-Every picture is described by a few coarse frequencies; the nearest neighbours of the picture, of its mirror image and
-of crops of both are its candidates.
+Every picture is described by a few coarse frequencies; the nearest neighbours of the picture as it is, mirrored, upside
+down and turned by half a turn, and of crops of these, are its candidates.
 """
 
 from typing import Any
@@ -13,7 +13,7 @@ import pandas as pd
 
 from brain_tumor.data.correlation import normalised, unit
 from brain_tumor.data.images import Pixels
-from brain_tumor.data.picture_views import VIEW, VIEWS, Floats, Rows, blocks, framed
+from brain_tumor.data.picture_views import FLIPS, VIEW, VIEWS, Floats, Rows, blocks, flipped, framed
 
 _DIMENSIONS = 64
 _COMPONENTS_FROM = 1_000  # images
@@ -27,12 +27,12 @@ def candidate_pairs(images: Pixels, rows: Rows) -> pd.DataFrame:
     """First look: the pairs among `rows` of `images` that may be copies. Most of them are not.
 
     Returns:
-        A row an unordered pair, once for plain and once for mirrored: `image` and `other`, rows of `images`; `view`:
-        the index in `VIEWS` of the crop of `image` that looks like the whole of `other`; `mirrored`: whether `image`
-        must be mirrored for that.
+        A row an unordered pair and flip: `image` and `other`, rows of `images`; `view`: the index in `VIEWS` of the
+        crop of `image` that looks like the whole of `other`; `flip`: the index in `FLIPS` of how `image` must be read
+        for that.
     """
     if not len(rows):
-        return pd.DataFrame({name: np.empty(0, np.int64) for name in ("image", "other", "view")}).assign(mirrored=False)
+        return pd.DataFrame({name: np.empty(0, np.int64) for name in ("image", "other", "view", "flip")})
     coarse = np.empty((len(rows), VIEW, VIEW), np.uint8)
     for block in blocks(len(rows)):
         coarse[block] = framed(images[rows[block]], VIEWS[:1])[:, 0]
@@ -44,14 +44,14 @@ def candidate_pairs(images: Pixels, rows: Rows) -> pd.DataFrame:
     index = build_index(features)
     found = []
     for block in blocks(len(rows)):
-        plain = framed(images[rows[block]], VIEWS)
-        for mirrored, views in ((False, plain), (True, plain[:, :, :, ::-1])):
-            flat = views.reshape(-1, VIEW, VIEW)
+        views = framed(images[rows[block]], VIEWS)
+        for flip in range(len(FLIPS)):
+            flat = flipped(views, flip).reshape(-1, VIEW, VIEW)
             similarity, neighbours = index.search(describe(flat, centre, basis), min(_NEIGHBOURS + 1, len(rows)))
             query, place = np.nonzero(similarity >= _LEAST_SIMILARITY)
             image, view = np.divmod(query, len(VIEWS))
             near = {"image": image + block.start, "other": neighbours[query, place], "view": view}
-            found.append(_best(pd.DataFrame({**near, "mirrored": mirrored, "similarity": similarity[query, place]})))
+            found.append(_best(pd.DataFrame({**near, "flip": flip, "similarity": similarity[query, place]})))
     candidates = _best(pd.concat(found))
     return candidates.assign(image=rows[candidates["image"]], other=rows[candidates["other"]])
 
@@ -116,8 +116,8 @@ def _frequency_basis() -> Floats:
 
 
 def _best(near: pd.DataFrame) -> pd.DataFrame:
-    """The view in which two pictures are most similar, for each unordered pair, plain and mirrored."""
+    """The view in which two pictures are most similar, for each unordered pair and flip."""
     near = near[near["image"] != near["other"]].sort_values("similarity", ascending=False, kind="stable")
     low, high = np.minimum(near["image"], near["other"]), np.maximum(near["image"], near["other"])
-    again = pd.DataFrame({"low": low, "high": high, "mirrored": near["mirrored"]}).duplicated()
+    again = pd.DataFrame({"low": low, "high": high, "flip": near["flip"]}).duplicated()
     return near[~again].sort_values(["image", "other"], ignore_index=True)

@@ -12,8 +12,11 @@ from brain_tumor.data.copy_candidates import candidate_pairs
 from brain_tumor.data.images import Pixels, read_images
 from brain_tumor.data.picture_views import SIZE, blocks, stored
 
-EQUAL, NEAR, MIRRORED = "equal", "near", "mirrored"
-"""The kinds of copy: the same bytes; the same picture; the same picture with left and right swapped."""
+EQUAL, NEAR, MIRRORED, FLIPPED, INDIRECT = KINDS = ("equal", "near", "mirrored", "flipped", "indirect")
+"""The kinds of copy, the plainest first: the same bytes; the same picture; with left and right swapped; upside down,
+mirrored or not; linked by copies of copies alone, which no search names."""
+
+_KIND_OF_FLIP = np.array([NEAR, MIRRORED, FLIPPED, FLIPPED])  # in the order of `FLIPS`
 
 
 def find_copies(root: Path, catalog: pd.DataFrame, threshold: float, progress: Any = iter) -> pd.DataFrame:
@@ -43,19 +46,20 @@ def find_copies(root: Path, catalog: pd.DataFrame, threshold: float, progress: A
 def match_copies(images: Pixels, digests: Sequence[str], threshold: float) -> pd.DataFrame:
     """Find the copies among pictures.
 
-    Found are equal files, other sizes and compressions, mirrored left to right, cropped or moved by up to 5 % of the
-    side, turned by up to 5 degrees, changed in brightness, contrast, gamma or sharpness; not upside down, nor a quarter
-    turn.
+    Found are equal files, other sizes and compressions, mirrored or upside down or both, cropped or moved by up to 5 %
+    of the side, turned by up to 5 degrees, changed in brightness, contrast, gamma or sharpness; not a quarter turn, nor
+    a strongly sharpened picture that was also cropped, moved or turned.
 
     Args:
         images: (images, SIZE, SIZE), grey values 0 to 255.
         digests: of the files; equal digests are equal files.
         threshold: correlation from which two pictures are copies, after a tone curve. Where that is not reached as they
-            stand, it is asked of the pixels that both show once one is aligned to the other by an affine map, see
-            `aligned_correlation`. 0.99 tells copies from neighbouring slices of one patient.
+            stand, it is asked of their local detail, see `detail_correlation`, and then of the pixels that both show
+            once one is aligned to the other by an affine map, see `aligned_correlation`. 0.99 tells copies from
+            neighbouring slices of one patient.
 
     Returns:
-        A row a pair, sorted: `first` < `second`, row numbers; `correlation`; `kind`, one of equal, near, mirrored. The
+        A row a pair, sorted: `first` < `second`, row numbers; `correlation`; `kind`, of `KINDS`. The
         correlation is a lower bound: a pair that reaches the threshold is not aligned any further.
         Equal files are each paired with the first of them only, and only that one with other pictures. Of more than 20
         copies of one picture not every pair is named.
@@ -70,7 +74,7 @@ def match_copies(images: Pixels, digests: Sequence[str], threshold: float) -> pd
             "first": np.minimum(candidates["image"], candidates["other"]),
             "second": np.maximum(candidates["image"], candidates["other"]),
             "correlation": correlation,
-            "kind": np.where(candidates["mirrored"], MIRRORED, NEAR),
+            "kind": _KIND_OF_FLIP[candidates["flip"]],
         }
     )
     near = near[correlation >= threshold].sort_values("correlation", ascending=False, kind="stable")

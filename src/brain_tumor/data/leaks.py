@@ -17,12 +17,8 @@ from brain_tumor.data.catalog import (
     TRAINING,
     published_copies,
 )
-from brain_tumor.data.duplicates import EQUAL, MIRRORED, NEAR
+from brain_tumor.data.duplicates import EQUAL, INDIRECT, KINDS
 from brain_tumor.data.protocols import WRONG_LABEL, patient_of
-
-INDIRECT = "indirect"
-
-KINDS = (EQUAL, NEAR, MIRRORED, INDIRECT)
 
 
 @dataclass(frozen=True)
@@ -66,9 +62,7 @@ def split_report(split: pd.DataFrame, pairs: pd.DataFrame) -> dict[str, Any]:
 
 
 def kind_of_leak(split: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:
-    """How each published test image with a copy in the published training set is one, by path.
-
-    The plainest kind counts: equal before near before mirrored, and `indirect` where only copies of copies lead there.
+    """How each published test image with a copy in the published training set is one, by path: the plainest kind.
 
     Args:
         split: `SPLIT_COLUMNS`, in the order of the catalog.
@@ -78,7 +72,8 @@ def kind_of_leak(split: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:
     both = _both_ways(pairs[pairs["kind"] != EQUAL])
     links = pd.DataFrame({"test": digests[both["first"]], "train": digests[both["second"]], "kind": both["kind"]})
     training = set(split.loc[split["part"] == TRAINING, "digest"])
-    plainest = links[links["train"].isin(training)].groupby("test")["kind"].max()  # "near" comes after "mirrored"
+    ranks = links[links["train"].isin(training)].set_index("test")["kind"].map(KINDS.index)
+    plainest = ranks.groupby(level="test").min().map(KINDS.__getitem__)
     copied = split[split["path"].isin(published_copies(split))].set_index("path")["digest"]
     kinds = copied.map(plainest).fillna(INDIRECT)
     return kinds.mask(copied.isin(training), EQUAL)

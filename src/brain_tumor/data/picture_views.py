@@ -33,6 +33,9 @@ VIEWS = (
 )
 """Margin cut off each side, and how far the frame is then moved, in shares of the side."""
 
+FLIPS = ((1, 1), (1, -1), (-1, 1), (-1, -1))
+"""Steps down and to the right by which a picture is read: as it is, mirrored, upside down, turned by half a turn."""
+
 _BLOCK = 1024  # images that are worked on at a time, for the sake of memory
 
 
@@ -44,6 +47,12 @@ def framed(images: Pixels, views: Sequence[tuple[float, float, float]]) -> Pixel
         soft = blurred(halved(image), VIEW_BLUR)
         result[row] = seen_through([soft] * len(maps), maps, VIEW)
     return result
+
+
+def flipped(images: Pixels, flip: int) -> Pixels:
+    """(…, side, side): read by the steps of `FLIPS`."""
+    down, right = FLIPS[flip]
+    return images[..., ::down, ::right]
 
 
 def frame_maps(views: Sequence[tuple[float, float, float]]) -> Floats:

@@ -9,14 +9,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from brain_tumor.data.catalog import SPLITS, TRAIN
-from brain_tumor.data.duplicates import EQUAL, MIRRORED, NEAR
+from brain_tumor.data.duplicates import EQUAL, INDIRECT, KINDS
 from brain_tumor.files import atomic_file
-
-INDIRECT = "indirect"
-"""The kind of two images that only copies of copies link."""
-
-KINDS = (EQUAL, NEAR, MIRRORED, INDIRECT)
-"""From the plainest on; an image with several copies counts as the plainest."""
 
 PAIR_COLUMNS = ("part", "class", "path", "copy_part", "copy_class", "copy_path", "kind", "correlation", "two_labels")
 

@@ -11,8 +11,9 @@ import pandas as pd
 from PIL import Image
 
 from brain_tumor.data.catalog import TRAIN
+from brain_tumor.data.duplicates import KINDS
 from brain_tumor.data.images import read_image
-from brain_tumor.serving.audit_result import KINDS, AuditResult, couples
+from brain_tumor.serving.audit_result import AuditResult, couples
 from brain_tumor.serving.standalone_page import Picture, Table, write_page
 
 DRAWN = 60
