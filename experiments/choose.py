@@ -47,8 +47,7 @@ def main() -> None:
     if further.empty:
         raise UserError(f"{SPLIT} has no further pictures: run dvc repro split with download.additional: [br35h]")
     validation = split[split["split"] == VALIDATION]
-    rows = [{"run": run} | scores(model_of(run), validation, further) for run in runs]
-    table = pd.DataFrame(rows)
+    table = pd.DataFrame([{"run": run} | scores(checked(run), validation, further) for run in runs])
     if TABLE.exists():
         table = pd.concat([pd.read_csv(TABLE), table]).drop_duplicates("run", keep="last")
     with atomic_file(TABLE) as temporary:
@@ -60,7 +59,7 @@ def model_of(run: str) -> Classifier:
     """The network of a run.
 
     Raises:
-        UserError: no such run, its model is not in DVC's cache, or it was trained on another split.
+        UserError: no such run, or its model is not in DVC's cache.
     """
     try:
         content = dvc.api.read("models/model.safetensors", rev=run, mode="rb")
@@ -69,7 +68,16 @@ def model_of(run: str) -> Classifier:
     with tempfile.NamedTemporaryFile(suffix=".safetensors") as file:
         file.write(content)
         file.flush()
-        classifier = load_classifier(Path(file.name))
+        return load_classifier(Path(file.name))
+
+
+def checked(run: str) -> Classifier:
+    """The network of a run on this split.
+
+    Raises:
+        UserError: as `model_of`; or it was trained on another split.
+    """
+    classifier = model_of(run)
     if classifier.description.study["split_digest"] != file_digest(SPLIT):
         raise UserError(f"{run} was trained on another split than {SPLIT}, and may have seen what it is chosen by")
     return classifier
