@@ -3,13 +3,14 @@
 from itertools import chain, combinations
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from data.by_hash import across_splits, copies_by_hash
 
 from brain_tumor.data.annotation_sources import MATCHED_SLICES, write_annotations
 from brain_tumor.data.annotations import read_slices
 from brain_tumor.data.archives import copy_files, open_tree
-from brain_tumor.data.catalog import TEST, read_catalog
+from brain_tumor.data.catalog import HEALTHY, TEST, TESTING, read_catalog
 from brain_tumor.data.copy_groups import group_names
 from brain_tumor.data.duplicates import find_copies
 from brain_tumor.data.leaks import split_report
@@ -18,7 +19,8 @@ from brain_tumor.params import load_params
 
 pytestmark = [pytest.mark.real_data, pytest.mark.slow]
 
-PARAMS = load_params(Path(__file__).resolve().parents[2] / "params.yaml")
+PROJECT = Path(__file__).resolve().parents[2]
+PARAMS = load_params(PROJECT / "params.yaml")
 
 MISLABELLED = ("Te-piTr_0002", "Tr-pi_0043", "Tr-pi_0515", "Tr-pi_0520")
 """Meningiomas in the folder `pituitary`, by the labels of Cheng et al.; each has a mirrored copy in `meningioma`."""
@@ -44,6 +46,13 @@ def found(raw):
 
 
 @pytest.fixture(scope="module")
+def groups(found):
+    """The group of copies of each image, by path."""
+    catalog, pairs = found
+    return pd.Series(group_names(catalog["path"].tolist(), pairs), index=catalog["path"])
+
+
+@pytest.fixture(scope="module")
 def found_by_hash(raw, found):
     catalog, _ = found
     return copies_by_hash([raw / path for path in catalog["path"]])
@@ -57,16 +66,15 @@ def slices(raw):
     return table
 
 
-def test_pairs_of_one_slice_are_found_and_no_others(slices, found):
+def test_pairs_of_one_slice_are_found_and_no_others(slices, found, groups):
     catalog, pairs = found
     shown = catalog["path"].map(slices.set_index("image")["slice"])
-    groups = group_names(catalog["path"].tolist(), pairs)
 
     same = [pair for _, rows in shown.dropna().groupby(shown) for pair in combinations(rows.index, 2)]
     both = pairs[shown[pairs["first"]].notna().to_numpy() & shown[pairs["second"]].notna().to_numpy()]
 
     assert len(same) == 1_711
-    assert all(groups[first] == groups[second] for first, second in same)
+    assert all(groups.iloc[first] == groups.iloc[second] for first, second in same)
     assert (shown[both["first"]].to_numpy() == shown[both["second"]].to_numpy()).all()
 
 
@@ -96,16 +104,20 @@ SHARPENED_OR_FLIPPED = [
 """Copies found by looking at the pictures: strongly sharpened, upside down, or both."""
 
 
-@pytest.mark.parametrize("pair", SHARPENED_OR_FLIPPED)
-def test_copies_that_eyes_found_are_grouped(found, pair):
-    catalog, pairs = found
-    groups = dict(
-        zip(
-            catalog["path"].map(lambda path: Path(path).stem), group_names(catalog["path"].tolist(), pairs), strict=True
-        )
-    )
+@pytest.mark.parametrize(("train", "test"), SHARPENED_OR_FLIPPED)
+def test_copies_that_eyes_found_are_grouped(groups, train, test):
+    assert groups[f"Training/notumor/{train}.jpg"] == groups[f"Testing/notumor/{test}.jpg"]
 
-    assert groups[pair[0]] == groups[pair[1]]
+
+def test_what_was_read_in_test_pictures_holds_for_their_copies(found, groups):
+    catalog, _ = found
+    shows = pd.read_csv(PROJECT / "docs" / "test_notumor.csv", index_col="path")["shows"]
+    healthy = catalog.loc[(catalog["part"] == TESTING) & (catalog["class"] == HEALTHY), "path"]
+
+    read = shows.reindex(healthy).fillna("").groupby(groups[healthy].to_numpy())
+
+    assert set(shows.index) <= set(healthy)
+    assert (read.nunique() == 1).all()
 
 
 def test_mislabelled_files_are_found_by_their_copies_and_do_not_train(found):
@@ -127,11 +139,10 @@ def test_no_group_lies_across_splits(found, protocol):
     assert used.groupby("group")["split"].nunique().max() == 1
 
 
-def test_whatever_hashes_find_the_search_groups(found, found_by_hash):
-    catalog, pairs = found
-    groups = group_names(catalog["path"].tolist(), pairs)
+def test_whatever_hashes_find_the_search_groups(groups, found_by_hash):
+    name = groups.to_numpy()
 
-    assert [pair for pair in found_by_hash.tolist() if groups[pair[0]] != groups[pair[1]]] == []
+    assert [pair for pair in found_by_hash.tolist() if name[pair[0]] != name[pair[1]]] == []
 
 
 @pytest.mark.parametrize("protocol", ["leak_free", "grouped", "patient"])
@@ -143,9 +154,9 @@ def test_hashes_find_no_copies_across_splits(slices, found, found_by_hash, proto
 
 
 def test_hashes_see_the_copies_across_published_splits(found, found_by_hash):
-    """982 test images by plain correlation at 0.99."""
+    """982 test images by plain correlation at 0.99, upside down not among them."""
     catalog, pairs = found
     split = assign(catalog, pairs, None, PARAMS.split.model_copy(update={"protocol": "published"}), PARAMS.seed)
 
     tests = set(split.loc[split["split"] == TEST, "path"])
-    assert len(tests.intersection(chain(*across_splits(found_by_hash, split)))) == 977
+    assert len(tests.intersection(chain(*across_splits(found_by_hash, split)))) == 991
