@@ -53,6 +53,20 @@ def mirrored(picture: Pixels) -> Pixels:
     return np.ascontiguousarray(picture[:, ::-1])
 
 
+def upside_down(picture: Pixels) -> Pixels:
+    return np.ascontiguousarray(picture[::-1])
+
+
+def half_turned(picture: Pixels) -> Pixels:
+    return np.ascontiguousarray(picture[::-1, ::-1])
+
+
+def sharpened(picture: Pixels) -> Pixels:
+    """Five times the difference to a blurred picture added: about what such copies in the set look like."""
+    soft = cv2.GaussianBlur(picture.astype(np.float32), (0, 0), 4)
+    return np.asarray(np.clip(picture + 5 * (picture - soft), 0, 255), np.uint8)
+
+
 def brighter(picture: Pixels) -> Pixels:
     return np.asarray(np.clip(picture * 1.2 + 15, 0, 255), np.uint8)
 
@@ -89,6 +103,10 @@ CHANGES: dict[tuple[str, float], Change] = {
     ("JPEG of quality 30", 0): recompressed,
     ("scaled to 128 pixels", 0): rescaled,
     ("mirrored", 0): mirrored,
+    ("upside down", 0): upside_down,
+    ("half a turn", 0): half_turned,
+    ("strongly sharpened", 0): sharpened,
+    ("strongly sharpened, upside down", 0): lambda picture: upside_down(sharpened(picture)),
     ("brighter by a fifth", 0): brighter,
     ("contrast of 70 %", 0): paler,
     ("gamma 1.4", 0): darkened,
@@ -151,7 +169,7 @@ def changed_copies(images: Pixels, slices: np.ndarray, sample: np.ndarray, chang
 
 
 def best_of_pairs(images: Pixels, rows: np.ndarray, changed_from: int | None = None) -> pd.DataFrame:
-    """Correlation of each candidate pair, the better of plain and mirrored; if asked, only original with changed."""
+    """Correlation of each candidate pair, the best of its flips; if asked, only original with changed."""
     candidates = candidate_pairs(images, rows)
     ends = candidates[["image", "other"]]
     pairs = candidates.assign(low=ends.min(axis=1), high=ends.max(axis=1))
