@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from brain_tumor.data.catalog import TESTING, TRAINING, read_catalog
+from brain_tumor.data.correlation import plain_correlation
 from brain_tumor.data.duplicates import EQUAL, find_copies
 from brain_tumor.data.images import Pixels, read_image
 from brain_tumor.data.picture_views import FLIPS, flipped
@@ -67,7 +68,7 @@ def pictures(raw: Path, test: str, train: str) -> tuple[Pixels, Pixels]:
 
 def agreement(first: Pixels, second: Pixels) -> float:
     """Plain correlation."""
-    return float(np.corrcoef(first.ravel(), second.ravel())[0, 1])
+    return float(plain_correlation(first[None], second[None])[0])
 
 
 if __name__ == "__main__":
