@@ -26,7 +26,7 @@ from brain_tumor.data.catalog import read_catalog
 from brain_tumor.data.copy_alignment import correlate
 from brain_tumor.data.copy_candidates import candidate_pairs
 from brain_tumor.data.images import Pixels, read_image, read_images
-from brain_tumor.data.picture_views import SIZE
+from brain_tumor.data.picture_views import FLIPS, SIZE, flipped
 from brain_tumor.files import atomic_file
 from brain_tumor.params import load_params
 from brain_tumor.plots import BLUE, GREY, VERMILLION, save
@@ -47,18 +47,6 @@ def recompressed(picture: Pixels) -> Pixels:
 
 def rescaled(picture: Pixels) -> Pixels:
     return np.array(Image.fromarray(picture).resize((128, 128), Image.Resampling.BICUBIC), np.uint8)
-
-
-def mirrored(picture: Pixels) -> Pixels:
-    return np.ascontiguousarray(picture[:, ::-1])
-
-
-def upside_down(picture: Pixels) -> Pixels:
-    return np.ascontiguousarray(picture[::-1])
-
-
-def half_turned(picture: Pixels) -> Pixels:
-    return np.ascontiguousarray(picture[::-1, ::-1])
 
 
 def sharpened(picture: Pixels) -> Pixels:
@@ -99,14 +87,14 @@ def turned(picture: Pixels, degrees: float) -> Pixels:
 
 Change = Callable[[Pixels], Pixels]
 
+FLIPPED = ("mirrored", "upside down", "half a turn")  # in the order of FLIPS, behind the picture as it is
+
 CHANGES: dict[tuple[str, float], Change] = {
     ("JPEG of quality 30", 0): recompressed,
     ("scaled to 128 pixels", 0): rescaled,
-    ("mirrored", 0): mirrored,
-    ("upside down", 0): upside_down,
-    ("half a turn", 0): half_turned,
+    **{(name, 0): functools.partial(flipped, flip=flip) for flip, name in enumerate(FLIPPED, 1)},
     ("strongly sharpened", 0): sharpened,
-    ("strongly sharpened, upside down", 0): lambda picture: upside_down(sharpened(picture)),
+    ("strongly sharpened, upside down", 0): lambda picture: flipped(sharpened(picture), FLIPS.index((-1, 1))),
     ("brighter by a fifth", 0): brighter,
     ("contrast of 70 %", 0): paler,
     ("gamma 1.4", 0): darkened,
