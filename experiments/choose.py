@@ -6,11 +6,13 @@ it is there is told by the healthy heads of validation. Test images and held-bac
 
     python experiments/choose.py lite0 lite0-epochs-6
 
-Run from the project's root with the names of runs (`dvc queue status`) whose results are in DVC's cache, after
-`dvc repro split` with `download.additional: [br35h]`. Writes experiments/choose.csv; runs that it has already stay.
+Run from the project's root with names of runs (`dvc queue status`) or commits whose results are in DVC's cache, after
+`dvc repro split` with `download.additional: [br35h]`. Validation is that of each run. Writes experiments/choose.csv;
+runs that it has already stay.
 """
 
 import argparse
+import io
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -22,11 +24,11 @@ from dvc.exceptions import DvcException
 from numpy.typing import NDArray
 from sklearn.metrics import balanced_accuracy_score, log_loss, roc_auc_score
 
-from brain_tumor.data.catalog import CLASSES, HEALTHY, VALIDATION, read_split
+from brain_tumor.data.catalog import CLASSES, HEALTHY, TRAIN, VALIDATION, read_split
 from brain_tumor.data.images import prepare_images
 from brain_tumor.data.protocols import NOT_TRAINED_ON
 from brain_tumor.errors import UserError
-from brain_tumor.files import atomic_file, file_digest
+from brain_tumor.files import atomic_file
 from brain_tumor.model.classifier import Classifier, load_classifier
 from brain_tumor.model.predict import predict
 from brain_tumor.stage import stage
@@ -46,8 +48,7 @@ def main() -> None:
     further = split[split["reason"] == NOT_TRAINED_ON]
     if further.empty:
         raise UserError(f"{SPLIT} has no further pictures: run dvc repro split with download.additional: [br35h]")
-    validation = split[split["split"] == VALIDATION]
-    table = pd.DataFrame([{"run": run} | scores(checked(run), validation, further) for run in runs])
+    table = pd.DataFrame([{"run": run} | scores(model_of(run), validation_of(run, further), further) for run in runs])
     if TABLE.exists():
         table = pd.concat([pd.read_csv(TABLE), table]).drop_duplicates("run", keep="last")
     with atomic_file(TABLE) as temporary:
@@ -71,16 +72,30 @@ def model_of(run: str) -> Classifier:
         return load_classifier(Path(file.name))
 
 
-def checked(run: str) -> Classifier:
-    """The network of a run on this split.
+def split_of(run: str, measured: pd.Series) -> pd.DataFrame:
+    """The split of a run.
+
+    Args:
+        run: name or commit.
+        measured: paths of pictures that the run is to be measured on.
 
     Raises:
-        UserError: as `model_of`; or it was trained on another split.
+        UserError: no such run, its split is not in DVC's cache, or it has trained on some of these pictures.
     """
-    classifier = model_of(run)
-    if classifier.description.study["split_digest"] != file_digest(SPLIT):
-        raise UserError(f"{run} was trained on another split than {SPLIT}, and may have seen what it is chosen by")
-    return classifier
+    try:
+        split = pd.read_csv(io.StringIO(dvc.api.read(str(SPLIT), rev=run)), dtype=str)
+    except (DvcException, FileNotFoundError) as error:
+        raise UserError(f"{run}: its split cannot be had ({error})") from None
+    trained_on = split.loc[split["split"].isin([TRAIN, VALIDATION]), "path"]
+    if measured.isin(trained_on).any():
+        raise UserError(f"{run} trained on some of the pictures that it would be measured on")
+    return split
+
+
+def validation_of(run: str, further: pd.DataFrame) -> pd.DataFrame:
+    """The validation images of a run that has not trained on the further pictures; errors as for `split_of`."""
+    split = split_of(run, further["path"])
+    return split[split["split"] == VALIDATION]
 
 
 def scores(classifier: Classifier, validation: pd.DataFrame, further: pd.DataFrame) -> dict[str, Any]:

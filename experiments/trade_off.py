@@ -12,20 +12,18 @@ Run from the project's root with the names of runs (`dvc queue status`) whose re
 """
 
 import argparse
-import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import dvc.api
 import numpy as np
 import pandas as pd
-from choose import model_of
+from choose import model_of, split_of
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from brain_tumor.data.arrays import Arrays, Part, open_arrays
-from brain_tumor.data.catalog import CLASSES, HEALTHY, TRAIN, VALIDATION
+from brain_tumor.data.catalog import CLASSES, HEALTHY
 from brain_tumor.data.images import Pixels
 from brain_tumor.errors import UserError
 from brain_tumor.files import atomic_file
@@ -65,7 +63,7 @@ def rows(run: str, arrays: Arrays, new: Part) -> Iterator[dict[str, Any]]:
     Raises:
         UserError: the run's model cannot be had, or it has trained on what it would be measured on.
     """
-    check_split(run, pd.concat([arrays.test.index["path"], new.index["path"]]))
+    split_of(run, pd.concat([arrays.test.index["path"], new.index["path"]]))
     classifier = model_of(run)
     healthy = arrays.test.labels == _HEALTHY
     shown = arrays.test.index["path"][healthy].map(pd.read_csv(SHOWN).set_index("path")["shows"])
@@ -96,13 +94,6 @@ def curve(alarm: NDArray[np.float64], found: NDArray[np.float64]) -> dict[str, f
         "sensitivity_at_95": float(np.mean(found > np.quantile(alarm, _TARGET))),
         "specificity_at_95": float(np.mean(alarm < np.quantile(found, 1 - _TARGET))),
     }
-
-
-def check_split(run: str, measured: pd.Series) -> None:
-    """Raises UserError where a run has trained on images that it would be measured on."""
-    split = pd.read_csv(io.StringIO(dvc.api.read("data/split.csv", rev=run)), dtype=str).set_index("path")["split"]
-    if measured.map(split).isin([TRAIN, VALIDATION]).any():
-        raise UserError(f"{run} trained on some of the pictures in data/arrays that it would be measured on")
 
 
 def probabilities(classifier: Classifier, images: Pixels) -> NDArray[np.float64]:

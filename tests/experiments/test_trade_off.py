@@ -9,8 +9,6 @@ import pytest
 import trade_off
 from sklearn.metrics import roc_curve
 
-from brain_tumor.errors import UserError
-
 
 def test_curve_of_two_uniform_distributions_has_its_closed_form() -> None:
     alarm, found = np.linspace(0, 1, 10_001), np.sqrt(np.linspace(0, 1, 10_001))
@@ -30,21 +28,6 @@ def test_curve_keeps_what_it_promises_on_points_of_the_curve_of_sklearn(seed: in
     false, sensitivity, _ = roc_curve(labels, np.concatenate([alarm, found]), drop_intermediate=False)
     assert measured["sensitivity_at_95"] == pytest.approx(sensitivity[false <= 0.05].max(), abs=2 / len(found))
     assert measured["specificity_at_95"] == pytest.approx(1 - false[sensitivity >= 0.95].min(), abs=2 / len(alarm))
-
-
-@pytest.mark.parametrize(
-    ("used", "refused"), [("test", False), ("excluded", False), ("train", True), ("validation", True)]
-)
-def test_a_run_that_trained_on_what_it_is_measured_on_is_refused(
-    monkeypatch: pytest.MonkeyPatch, used: str, refused: bool
-) -> None:
-    split = pd.DataFrame({"path": ["a.jpg", "b.jpg"], "split": ["train", used]})
-    monkeypatch.setattr(trade_off.dvc.api, "read", lambda _path, rev: split.to_csv(index=False) if rev == "run" else "")
-    if refused:
-        with pytest.raises(UserError, match="run trained on some of the pictures"):
-            trade_off.check_split("run", pd.Series(["b.jpg"]))
-    else:
-        trade_off.check_split("run", pd.Series(["b.jpg"]))
 
 
 def test_what_is_left_out_are_the_ways_that_the_reading_of_the_test_folder_names() -> None:
