@@ -12,7 +12,7 @@ from brain_tumor.data.arrays import Arrays, Part
 from brain_tumor.data.catalog import CLASSES
 from brain_tumor.data.images import Pixels, read_images
 from brain_tumor.data.masks import masks_at_model_size
-from brain_tumor.evaluation.blanking import blank_out, elsewhere
+from brain_tumor.evaluation.blanking import taken_out
 from brain_tumor.evaluation.confound import file_features, guess_tumour, histogram, surroundings
 from brain_tumor.evaluation.curves import precision_recall_curves, roc_curves
 from brain_tumor.evaluation.metrics import confusion
@@ -101,7 +101,7 @@ def write_confound(
 def write_blanked(
     folder: Path, outlines: Mapping[str, Outline], test: Part, predictions: Predictions, ask: Ask
 ) -> None:
-    """What rightly found tumours are called when they are filled with their surroundings."""
+    """What pictures of rightly found tumours are called without the tumour."""
     size = test.images.shape[1]
     rows, masks = masks_at_model_size(outlines, test.index["path"].tolist(), test.frames, size)
     found = predictions.right[rows] & (predictions.labels[rows] != HEALTHY)
@@ -109,12 +109,12 @@ def write_blanked(
     if not len(chosen):
         write_table(folder / "blanked.csv", pd.DataFrame(columns=["blanked", "class", "images"]))
         return
-    images, before = test.images[chosen], predictions.part(np.isin(np.arange(len(test)), chosen))
-    mirrored, clear = elsewhere(masks)
-    tables = [blanking_rows("the tumour", before, ask(blank_out(images, masks)), HEALTHY)]
-    if clear.any():
-        control = ask(blank_out(images[clear], mirrored[clear]))
-        tables.append(blanking_rows("the same place on the other side", before.part(clear), control, HEALTHY))
+    before = predictions.part(np.isin(np.arange(len(test)), chosen))
+    tables = [
+        blanking_rows(name, before.part(those), ask(changed), HEALTHY)
+        for name, (those, changed) in taken_out(test.images[chosen], masks).items()
+        if those.any()
+    ]
     write_table(folder / "blanked.csv", pd.concat(tables))
 
 

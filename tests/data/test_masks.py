@@ -3,7 +3,7 @@ import pytest
 
 from brain_tumor.data.annotations import outline_mask
 from brain_tumor.data.images import WHOLE, Frame, Reader
-from brain_tumor.data.masks import masks_at_model_size
+from brain_tumor.data.masks import masks_at_model_size, widen
 
 
 @pytest.mark.parametrize("crop", ["none", "head"])
@@ -25,3 +25,11 @@ def test_a_tumour_outside_the_frame_is_left_out():
     outline = np.array([[0.1, 0.1], [0.2, 0.1], [0.2, 0.2]])
     rows, found = masks_at_model_size({"a": outline}, ["a"], [Frame(0.5, 0.5, 1, 1)], 64)
     assert len(rows) == len(found) == 0
+
+
+def test_widen_reaches_two_hundredths_of_the_side():
+    masks = np.zeros((1, 100, 100), bool)
+    masks[0, 50, 50] = True
+    wide = widen(masks)[0]
+    assert (wide[50].sum(), wide[:, 50].sum()) == (5, 5)
+    assert widen(np.zeros((0, 8, 8), bool)).shape == (0, 8, 8)

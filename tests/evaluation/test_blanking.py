@@ -1,6 +1,7 @@
 import numpy as np
 
-from brain_tumor.evaluation.blanking import blank_out, elsewhere, widen
+from brain_tumor.data.masks import widen
+from brain_tumor.evaluation.blanking import blank_out, elsewhere, taken_out
 
 
 def disc(size, x, y, radius):
@@ -23,14 +24,6 @@ def test_a_tumour_on_a_gradient_becomes_the_gradient():
     np.testing.assert_array_equal(images[0], image)  # the input stays
 
 
-def test_widen_reaches_two_hundredths_of_the_side():
-    masks = np.zeros((1, 100, 100), bool)
-    masks[0, 50, 50] = True
-    wide = widen(masks)[0]
-    assert (wide[50].sum(), wide[:, 50].sum()) == (5, 5)
-    assert widen(np.zeros((0, 8, 8), bool)).shape == (0, 8, 8)
-
-
 def test_the_other_side_is_clear_unless_the_tumour_is_in_the_middle():
     masks = np.stack([disc(100, 20, 40, 8), disc(100, 50, 40, 8), disc(100, 38, 40, 8)])
     mirrored, clear = elsewhere(masks)
@@ -39,3 +32,28 @@ def test_the_other_side_is_clear_unless_the_tumour_is_in_the_middle():
     close = disc(100, 42, 40, 6)  # clear as drawn, but not when widened
     assert not (close & close[:, ::-1]).any()
     assert not elsewhere(close[None])[1][0]
+
+
+def test_what_is_taken_out_is_the_tumour_or_as_much_elsewhere():
+    rows, columns = np.mgrid[:100, :100]
+    clean = (60 + 40 * np.cos(np.abs(columns - 49.5) / 6) + rows / 4).astype(np.uint8)
+    masks = np.stack([disc(100, 20, 40, 8), disc(100, 50, 40, 8)])
+    images = np.where(masks, 255, clean).astype(np.uint8)
+
+    done = taken_out(images, masks)
+
+    assert {name: those.tolist() for name, (those, _) in done.items()} == {
+        "the tumour": [True, True],
+        "the same place on the other side": [True, False],
+        "the half with it": [True, False],
+        "the other half": [True, False],
+    }
+    left = {name: [int((picture == 255).sum()) for picture in pictures] for name, (_, pictures) in done.items()}
+    tumour = int(masks[0].sum())
+    assert left == {
+        "the tumour": [0, 0],
+        "the same place on the other side": [tumour],
+        "the half with it": [0],
+        "the other half": [2 * tumour],
+    }
+    np.testing.assert_array_equal(done["the half with it"][1][0], clean)

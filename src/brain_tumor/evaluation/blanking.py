@@ -5,14 +5,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brain_tumor.data.images import Pixels
-
-MARGIN = 0.02
-"""How far beyond its outline a tumour is taken out, as a share of the side: outlines run along the inside of rims."""
+from brain_tumor.data.masks import Masks, widen
+from brain_tumor.data.mirrored_halves import LEFT, NEITHER, RIGHT, mirrored_halves, tumour_sides
 
 _RADIUS = 5  # pixels around a place that decide its new grey
 
 
-def blank_out(images: Pixels, masks: NDArray[np.bool_]) -> Pixels:
+def taken_out(images: Pixels, masks: Masks) -> dict[str, tuple[NDArray[np.bool_], Pixels]]:
+    """Pictures without their tumour, and for comparison without something else of that size.
+
+    Args:
+        images: (images, side, side), each with a tumour.
+        masks: (images, side, side), True within the tumour.
+
+    Returns:
+        By what was taken out: (images,), of which pictures that can be done, and these pictures without it.
+    """
+    mirrored, clear = elsewhere(masks)
+    sides = tumour_sides(images, masks)
+    halved = sides != NEITHER
+    two_sided, tumour_side = images[halved], sides[halved]
+    return {
+        "the tumour": (np.ones(len(images), bool), blank_out(images, masks)),
+        "the same place on the other side": (clear, blank_out(images[clear], mirrored[clear])),
+        "the half with it": (halved, mirrored_halves(two_sided, np.where(tumour_side == LEFT, RIGHT, LEFT))),
+        "the other half": (halved, mirrored_halves(two_sided, tumour_side)),
+    }
+
+
+def blank_out(images: Pixels, masks: Masks) -> Pixels:
     """Fill what the masks cover with a continuation of its surroundings.
 
     Args:
@@ -31,7 +52,7 @@ def blank_out(images: Pixels, masks: NDArray[np.bool_]) -> Pixels:
     return filled
 
 
-def elsewhere(masks: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def elsewhere(masks: Masks) -> tuple[Masks, NDArray[np.bool_]]:
     """The same shapes on the other side of the picture: blanking there shows what blanking alone does.
 
     Args:
@@ -44,10 +65,3 @@ def elsewhere(masks: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.b
     mirrored = masks[:, :, ::-1]
     free = ~(widen(masks) & widen(mirrored))
     return mirrored, np.asarray(free.all(axis=(1, 2)))
-
-
-def widen(masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The masks, larger by `MARGIN` all around."""
-    reach = max(1, round(MARGIN * masks.shape[-1]))
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
-    return np.array([cv2.dilate(mask.astype(np.uint8), disc) > 0 for mask in masks], bool).reshape(masks.shape)

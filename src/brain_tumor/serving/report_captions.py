@@ -72,7 +72,7 @@ TABLES = {
         "confidence.csv": "How far the probabilities can be believed",
         "prediction_sets.csv": "Prediction sets: promised and measured coverage",
         "confound.csv": "Tumour or not, told by the kind of picture alone",
-        "blanked.csv": "Rightly found tumours, filled with their surroundings",
+        "blanked.csv": "Rightly found tumours, filled with their surroundings, or the other half mirrored over theirs",
         "new_sources.csv": "Held-back pictures of further data sets: tumours called a tumour, healthy heads healthy",
     },
     "explain": {
