@@ -30,6 +30,7 @@ from brain_tumor.params import load_params
 from brain_tumor.plots import save
 from brain_tumor.score_files import (
     HEALTHY,
+    halves_told_apart,
     write_blanked,
     write_confound,
     write_new_sources,
@@ -88,8 +89,10 @@ def main() -> None:
     log.info("%s", text)
     write_text(Path("metrics/classification_report.txt"), text)
     write_predictions(PLOTS, predictions, arrays.test)
-    write_confound(PLOTS, RAW, arrays, predictions, annotated)
-    write_blanked(PLOTS, read_outlines(RAW), arrays.test, predictions, probabilities_of)
+    outlines = read_outlines(RAW)
+    halves = halves_told_apart(outlines, arrays.test, predictions, probabilities_of)
+    write_confound(PLOTS, RAW, arrays, predictions, annotated, halves)
+    write_blanked(PLOTS, outlines, arrays.test, predictions, probabilities_of)
     # Drawn here and not by the train stage, which would have to run again when a plot changes.
     save(training_curves(pd.read_csv(PLOTS / "history.csv")), PLOTS / "training_curves.png")
     write_table(PLOTS / "confidence.csv", confidence_table(sets, errors, selective, description.temperature))

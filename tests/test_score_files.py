@@ -7,7 +7,7 @@ from brain_tumor.data.arrays import INDEX_COLUMNS, Arrays, Part
 from brain_tumor.data.catalog import CLASSES
 from brain_tumor.data.images import WHOLE, Reader
 from brain_tumor.evaluation.tables import Predictions
-from brain_tumor.score_files import OTHER_SOURCES, write_confound
+from brain_tumor.score_files import HALVES, HEALTHY, OTHER_SOURCES, halves_told_apart, write_confound
 
 SIZE = 32
 GREYS = {"glioma": 200, "meningioma": 60, "notumor": 60, "pituitary": 200}
@@ -40,10 +40,13 @@ def part(rng, raw, name):
     return Part(images, index[list(INDEX_COLUMNS)])
 
 
-def confound(arrays, folder, annotated):
-    labels = arrays.test.labels
-    predictions = Predictions(np.eye(4)[labels], labels, CLASSES, arrays.test.index["path"].to_numpy(str), 1)
-    write_confound(folder, folder, arrays, predictions, annotated)
+def perfect(test):
+    return Predictions(np.eye(4)[test.labels], test.labels, CLASSES, test.index["path"].to_numpy(str), 1)
+
+
+def confound(arrays, folder, annotated, halves=None):
+    predictions = perfect(arrays.test)
+    write_confound(folder, folder, arrays, predictions, annotated, pd.DataFrame() if halves is None else halves)
     return pd.read_csv(folder / "confound.csv").set_index("features")
 
 
@@ -65,3 +68,38 @@ def test_without_annotations_there_is_one_row_for_each_kind_of_feature(arrays, t
 
     assert not table.index.str.contains(OTHER_SOURCES).any()
     assert (table["images"] == 48).all()
+
+
+SQUARE = np.array([[0.15, 0.4], [0.3, 0.4], [0.3, 0.55], [0.15, 0.55]])
+RIGHTWARDS = np.array([1, 0])
+
+
+def halved_heads(seed):
+    """Six symmetric heads, the first four with a bright square on the left, the last two in the middle."""
+    rng = np.random.default_rng(seed)
+    half = rng.integers(40, 160, (6, SIZE, SIZE // 2), dtype=np.uint8)
+    images = np.concatenate([half, half[:, :, ::-1]], axis=2)
+    images[:4, 13:17, 5:9] = 255
+    images[4:, 13:17, 14:18] = 255
+    paths = [f"test/{row}.png" for row in range(6)]
+    index = pd.DataFrame({"path": paths, "class": "glioma", "copy": 0, "group": paths})
+    index[list(WHOLE._fields)] = WHOLE
+    return Part(images, index[list(INDEX_COLUMNS)])
+
+
+@pytest.mark.parametrize(("looks", "auroc"), [(True, 1.0), (False, 0.5)])
+def test_only_a_network_that_looks_for_the_tumour_tells_the_halves_apart(looks, auroc, arrays, tmp_path):
+    test = halved_heads(0)
+    outlines = {path: SQUARE + (0 if row < 4 else 0.275) * RIGHTWARDS for row, path in enumerate(test.index["path"])}
+
+    def ask(images):
+        healthy = np.where((images == 255).any(axis=(1, 2)) & looks, 0.1, 0.9)
+        answers = np.repeat((1 - healthy)[:, None] / 3, 4, axis=1)
+        answers[:, HEALTHY] = healthy
+        return answers
+
+    table = halves_told_apart(outlines, test, perfect(test), ask)
+
+    assert table[["features", "images", "groups", "auroc"]].to_numpy().tolist() == [[HALVES, 8, 4, auroc]]
+    assert confound(arrays, tmp_path, set(), table).loc[HALVES, "auroc"] == auroc
+    assert halves_told_apart({}, test, perfect(test), ask).empty

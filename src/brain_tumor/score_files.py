@@ -12,6 +12,7 @@ from brain_tumor.data.arrays import Arrays, Part
 from brain_tumor.data.catalog import CLASSES
 from brain_tumor.data.images import Pixels, read_images
 from brain_tumor.data.masks import masks_at_model_size
+from brain_tumor.data.mirrored_halves import NEITHER, mirrored_halves, opposite, tumour_sides
 from brain_tumor.evaluation.blanking import taken_out
 from brain_tumor.evaluation.confound import file_features, guess_tumour, histogram, surroundings
 from brain_tumor.evaluation.curves import precision_recall_curves, roc_curves
@@ -29,6 +30,9 @@ MISTAKES = 24
 
 OTHER_SOURCES = "other sources only"
 """Of test images that are not in the annotated collection."""
+
+HALVES = "the network (halves of the same heads)"
+"""Row of the table of confounds: the source says nothing there."""
 
 Ask = Callable[[Pixels], NDArray[np.float64]]
 """From images at model size to calibrated probabilities (images, classes)."""
@@ -58,7 +62,12 @@ def write_predictions(folder: Path, predictions: Predictions, test: Part) -> Non
 
 
 def write_confound(
-    folder: Path, raw: Path, arrays: Arrays, predictions: Predictions, annotated: Collection[str]
+    folder: Path,
+    raw: Path,
+    arrays: Arrays,
+    predictions: Predictions,
+    annotated: Collection[str],
+    halves: pd.DataFrame,
 ) -> None:
     """How well tumour is told from no tumour by files, surroundings and grey values alone.
 
@@ -71,6 +80,7 @@ def write_confound(
         arrays: train and test images.
         predictions: of the test images.
         annotated: paths of the images that are in the annotations; empty where there are none.
+        halves: further rows, of `halves_told_apart`.
     """
     train, test = arrays.train, arrays.test
     originals = train.index["copy"].to_numpy() == 0
@@ -95,7 +105,33 @@ def write_confound(
     if 0 < truth[other].sum() < other.sum() < len(other):
         elsewhere_too = {f"{name} ({OTHER_SOURCES})": guess[other] for name, guess in guesses.items()}
         table = pd.concat([table, binary_table(elsewhere_too, truth[other], predictions.part(other))])
-    write_table(folder / "confound.csv", table)
+    write_table(folder / "confound.csv", pd.concat([table, halves]))
+
+
+def halves_told_apart(outlines: Mapping[str, Outline], test: Part, predictions: Predictions, ask: Ask) -> pd.DataFrame:
+    """How well the network tells heads made of the half with the tumour from those made of the other half.
+
+    Both come from the same pictures, so that neither source nor kind of picture tells them apart.
+
+    Args:
+        outlines: by path.
+        test: the test images.
+        predictions: of them.
+        ask: the network.
+
+    Returns:
+        A row as those of `binary_table`; none where no tumour with an outline lies on one side.
+    """
+    rows, masks = masks_at_model_size(outlines, test.index["path"].tolist(), test.frames, test.images.shape[1])
+    sides = tumour_sides(test.images[rows], masks)
+    rows, sides = rows[sides != NEITHER], sides[sides != NEITHER]
+    if not len(rows):
+        return pd.DataFrame()
+    images = test.images[rows]
+    answers = ask(np.concatenate([mirrored_halves(images, opposite(sides)), mirrored_halves(images, sides)]))
+    healthy, twice = answers[:, HEALTHY], np.tile(rows, 2)
+    of = Predictions(answers, predictions.labels[twice], CLASSES, predictions.groups[twice], predictions.seed)
+    return binary_table({HALVES: np.stack([healthy, 1 - healthy], axis=1)}, np.arange(len(twice)) >= len(rows), of)
 
 
 def write_blanked(

@@ -42,6 +42,11 @@ def tumour_sides(images: Pixels, masks: NDArray[np.bool_]) -> NDArray[np.int64]:
     return np.where(_likeness(images) > _ALIKE, sides, NEITHER)
 
 
+def opposite(sides: NDArray[np.int64]) -> NDArray[np.int64]:
+    """`RIGHT` for `LEFT`, and `LEFT` for `RIGHT`."""
+    return np.where(sides == LEFT, RIGHT, LEFT)
+
+
 def mirrored_halves(images: Pixels, sides: NDArray[np.int64]) -> Pixels:
     """Heads whose two halves are alike.
 

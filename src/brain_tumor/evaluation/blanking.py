@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from brain_tumor.data.images import Pixels
 from brain_tumor.data.masks import Masks, widen
-from brain_tumor.data.mirrored_halves import LEFT, NEITHER, RIGHT, mirrored_halves, tumour_sides
+from brain_tumor.data.mirrored_halves import NEITHER, mirrored_halves, opposite, tumour_sides
 
 _RADIUS = 5  # pixels around a place that decide its new grey
 
@@ -28,7 +28,7 @@ def taken_out(images: Pixels, masks: Masks) -> dict[str, tuple[NDArray[np.bool_]
     return {
         "the tumour": (np.ones(len(images), bool), blank_out(images, masks)),
         "the same place on the other side": (clear, blank_out(images[clear], mirrored[clear])),
-        "the half with it": (halved, mirrored_halves(two_sided, np.where(tumour_side == LEFT, RIGHT, LEFT))),
+        "the half with it": (halved, mirrored_halves(two_sided, opposite(tumour_side))),
         "the other half": (halved, mirrored_halves(two_sided, tumour_side)),
     }
 
