@@ -124,8 +124,9 @@ Of the test images {unlike:.1%} are reported as not like the training images.
 ## Limits
 
 Single slices of one public collection, without clinical context, mostly contrast-enhanced T1 for tumours and other
-sequences for healthy brains: part of what it tells apart is the kind of picture. Any other disease would be
-called one of the three tumours.
+sequences for healthy brains: part of what it tells apart is the kind of picture. By what heads made of tumour-free
+halves are called, a healthy head on contrast-enhanced T1 would nearly always be called a tumour. Any other disease
+would be called one of the three tumours.
 Whether a picture is like the training images is told by a distance between features, whose threshold lets 99 % of the
 validation images pass; it is a safeguard, not a proof. Photographs, empty pictures and noise are told, and so are CT
 slices of the few files it was tried on; drawn pictures of a head as CT shows it are not. DICOM files of another
