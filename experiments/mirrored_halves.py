@@ -32,7 +32,7 @@ from brain_tumor.calibrating import calibrate
 from brain_tumor.data.annotations import read_outlines
 from brain_tumor.data.arrays import INDEX_COLUMNS, Arrays, open_arrays, write_origin, write_part
 from brain_tumor.data.augmentation import augment
-from brain_tumor.data.catalog import CLASSES, HEALTHY, TRAIN, VALIDATION, read_split
+from brain_tumor.data.catalog import CLASSES, HEALTHY, NEW_SOURCES, TRAIN, VALIDATION, read_split
 from brain_tumor.data.images import Frame, Pixels, prepare_images
 from brain_tumor.data.masks import masks_at_model_size
 from brain_tumor.data.mirrored_halves import NEITHER, mirrored_halves, opposite, tumour_sides
@@ -94,8 +94,13 @@ CHANGES: Mapping[str, Callable[[Pixels, np.random.Generator], Pixels]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("variants", nargs="+", choices=[NOTHING, *CHANGES], metavar="VARIANT")
+    variants = parser.parse_args().variants
     params, split = changed(load_params(), RECIPE), read_split(SPLIT)
-    for variant in parser.parse_args().variants:
+    if not read_outlines(RAW):
+        raise UserError(f"{RAW} has no outlines: run dvc repro split with download.annotations: true")
+    if not (split["split"] == NEW_SOURCES).any() or not (split["reason"] == NOT_TRAINED_ON).any():
+        raise UserError(f"{SPLIT} has no new sources: run dvc repro split with download.additional: [br35h]")
+    for variant in variants:
         if not TABLE.exists() or variant not in set(pd.read_csv(TABLE)["added"]):
             row = {"added": variant} | run(variant, params, split)
             log.info("%s", row)
@@ -118,8 +123,7 @@ def run(variant: str, params: Params, split: pd.DataFrame) -> dict[str, Any]:
         validation_accuracy = calibrate(result, params.train)
         result.classifier.save(MODELS / f"{variant}.safetensors")
         result.checkpoint.remove()
-        if arrays.new_sources is None:
-            raise UserError(f"{SPLIT} has no new sources: run dvc repro split with download.additional: [br35h]")
+        assert arrays.new_sources is not None
         test = called_right(result, arrays.test)
         return {
             "pictures": added,
@@ -136,11 +140,7 @@ def run(variant: str, params: Params, split: pd.DataFrame) -> dict[str, Any]:
 def add_halves(
     change: Callable[[Pixels, np.random.Generator], Pixels], params: Params, split: pd.DataFrame, folder: Path
 ) -> int:
-    """Pack the training images again with heads made of halves, each changed; the number of pictures that are halved.
-
-    Raises:
-        UserError: no outlines.
-    """
+    """Pack the training images again with heads made of halves, each changed; how many pictures are halved."""
     rows = split[split["split"] == TRAIN].reset_index(drop=True)
     images, frames = prepare_images([RAW / path for path in rows["path"]], reader_of(params.augment))
     index = rows[["path", "class", "group"]].assign(copy=0).join(pd.DataFrame(frames))
@@ -158,15 +158,8 @@ def add_halves(
 
 
 def one_sided(images: Pixels, paths: pd.Series, frames: list[Frame]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows of the images whose tumour lies on one side, and which side that is.
-
-    Raises:
-        UserError: no outlines.
-    """
-    outlines = read_outlines(RAW)
-    if not outlines:
-        raise UserError(f"{RAW} has no outlines: run dvc repro split with download.annotations: true")
-    rows, masks = masks_at_model_size(outlines, paths.tolist(), frames, images.shape[1])
+    """Rows of the images whose tumour lies on one side, and which side that is."""
+    rows, masks = masks_at_model_size(read_outlines(RAW), paths.tolist(), frames, images.shape[1])
     sides = tumour_sides(images[rows], masks)
     return rows[sides != NEITHER], sides[sides != NEITHER]
 
