@@ -20,6 +20,7 @@ from typing import Any
 import dvc.api
 import numpy as np
 import pandas as pd
+import tables
 from dvc.exceptions import DvcException
 from numpy.typing import NDArray
 from sklearn.metrics import balanced_accuracy_score, log_loss, roc_auc_score
@@ -28,7 +29,6 @@ from brain_tumor.data.catalog import CLASSES, HEALTHY, TRAIN, VALIDATION, read_s
 from brain_tumor.data.images import prepare_images
 from brain_tumor.data.protocols import NOT_TRAINED_ON
 from brain_tumor.errors import UserError
-from brain_tumor.files import atomic_file
 from brain_tumor.model.classifier import Classifier, load_classifier
 from brain_tumor.model.predict import predict
 from brain_tumor.stage import stage
@@ -49,11 +49,7 @@ def main() -> None:
     if further.empty:
         raise UserError(f"{SPLIT} has no further pictures: run dvc repro split with download.additional: [br35h]")
     table = pd.DataFrame([{"run": run} | scores(model_of(run), validation_of(run, further), further) for run in runs])
-    if TABLE.exists():
-        table = pd.concat([pd.read_csv(TABLE), table]).drop_duplicates("run", keep="last")
-    with atomic_file(TABLE) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.4f")
-    print(table.to_string(index=False))
+    print(tables.put(TABLE, table, ["run"]).to_string(index=False))
 
 
 def model_of(run: str) -> Classifier:

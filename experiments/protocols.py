@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import tables
 
 from brain_tumor.calibrating import calibrate
 from brain_tumor.data.annotations import read_slices
@@ -25,7 +26,6 @@ from brain_tumor.data.images import Pixels, Reader, prepare_images
 from brain_tumor.data.packing import reader_of
 from brain_tumor.data.protocols import FOLDS, assign
 from brain_tumor.evaluation.metrics import BY_CLASS, class_scores
-from brain_tumor.files import atomic_file
 from brain_tumor.model.predict import predict
 from brain_tumor.params import TrainParams, load_params
 from brain_tumor.progress import progress
@@ -55,19 +55,16 @@ def main() -> None:
     pairs = find_copies(RAW, catalog, params.split.copy_threshold)
     reader = reader_of(params.augment)
     images, frames = prepare_images([RAW / path for path in catalog["path"]], reader, progress("reading"))
-    rows: list[dict[Any, Any]] = pd.read_csv(TABLE).to_dict("records") if TABLE.exists() else []
-    done = {(row["network"], row["protocol"], row["fold"]) for row in rows}
     for network, (protocol, fold) in product(arguments.networks, runs):
-        if (network, protocol, fold) in done:
+        if tables.has(TABLE, network=network, protocol=protocol, fold=fold):
             continue
         changes = {"protocol": protocol, "fold": fold}
         split = assign(catalog, pairs, read_slices(RAW), params.split.model_copy(update=changes), params.seed)
         recipe = params.train.model_copy(update={"backbone": network, "epochs": EPOCHS, **NETWORKS[network]})
         row = run(split.join(pd.DataFrame(frames)), images, recipe, params.seed, reader)
-        rows.append({"network": network} | changes | row)
-        log.info("%s", rows[-1])
-        with atomic_file(TABLE) as temporary:
-            pd.DataFrame(rows).to_csv(temporary, index=False, float_format="%.4f")
+        row = {"network": network} | changes | row
+        log.info("%s", row)
+        tables.put(TABLE, pd.DataFrame([row]), ["network", "protocol", "fold"])
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -19,6 +19,7 @@ from typing import Any
 
 import lightning
 import pandas as pd
+import tables
 import torch
 from lightning.pytorch.callbacks import EMAWeightAveraging
 from numpy.typing import NDArray
@@ -27,7 +28,6 @@ from sklearn.metrics import log_loss
 from brain_tumor.calibrating import calibrate
 from brain_tumor.data.arrays import Arrays, open_arrays
 from brain_tumor.data.catalog import CLASSES, HEALTHY
-from brain_tumor.files import atomic_file
 from brain_tumor.model.precision import TRAINER_PRECISION
 from brain_tumor.model.predict import predict
 from brain_tumor.params import TrainParams, load_params
@@ -78,8 +78,10 @@ def main() -> None:
     arrays = open_arrays(Path("data/arrays"))
     for seed in arguments.seeds:
         for change in arguments.changes:
-            if not _known(change, seed):
-                _add({"change": change, "seed": seed} | run(arrays, change, seed))
+            if not tables.has(TABLE, change=change, seed=seed):
+                row = {"change": change, "seed": seed} | run(arrays, change, seed)
+                log.info("%s", row)
+                tables.put(TABLE, pd.DataFrame([row]), ["change", "seed"])
     print(pd.read_csv(TABLE).to_string(index=False))
 
 
@@ -139,21 +141,6 @@ def _called(result: Result, images: NDArray[Any]) -> NDArray[Any]:
     """(images,), the class that each is called."""
     called: NDArray[Any] = predict(result.classifier, open_cache().compute(result.classifier, images)).argmax(axis=1)
     return called
-
-
-def _known(change: str, seed: int) -> bool:
-    if not TABLE.exists():
-        return False
-    rows = pd.read_csv(TABLE)
-    return bool(((rows["change"] == change) & (rows["seed"] == seed)).any())
-
-
-def _add(row: dict[str, Any]) -> None:
-    """Add a row to the table as it is now: another process may have added to it since this one began."""
-    log.info("%s", row)
-    rows = [pd.read_csv(TABLE)] if TABLE.exists() else []
-    with atomic_file(TABLE) as temporary:
-        pd.concat([*rows, pd.DataFrame([row])]).to_csv(temporary, index=False, float_format="%.4f")
 
 
 if __name__ == "__main__":

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import tables
 from ruamel.yaml import YAML
 
 from brain_tumor.data.catalog import HEALTHY
 from brain_tumor.errors import UserError
-from brain_tumor.files import atomic_file
 from brain_tumor.param_changes import changes
 from brain_tumor.stage import stage
 
@@ -42,11 +42,7 @@ def main() -> None:
     rows = pd.DataFrame([row(file, result) for file, result in finished()])
     if rows.empty:
         raise UserError(f"{TASKS}: no queued run has come to its end: `dvc queue status` says what became of them")
-    if TABLE.exists():
-        rows = pd.concat([pd.read_csv(TABLE), rows]).drop_duplicates(["run", "on"], keep="last")
-    with atomic_file(TABLE) as temporary:
-        rows.to_csv(temporary, index=False, float_format="%.4f")
-    print(rows.to_string(index=False))
+    print(tables.put(TABLE, rows, ["run", "on"]).to_string(index=False))
 
 
 def finished() -> Iterator[tuple[Path, Mapping[str, Any]]]:

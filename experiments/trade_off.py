@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import tables
 from choose import model_of, split_of
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
@@ -26,7 +27,6 @@ from brain_tumor.data.arrays import Arrays, Part, open_arrays
 from brain_tumor.data.catalog import CLASSES, HEALTHY
 from brain_tumor.data.images import Pixels
 from brain_tumor.errors import UserError
-from brain_tumor.files import atomic_file
 from brain_tumor.model.classifier import Classifier
 from brain_tumor.model.predict import predict
 from brain_tumor.stage import stage
@@ -50,11 +50,7 @@ def main() -> None:
     if arrays.new_sources is None:
         raise UserError("data/arrays has no new sources: run dvc repro augment with download.additional: [br35h]")
     table = pd.DataFrame([row for run in runs for row in rows(run, arrays, arrays.new_sources)])
-    if TABLE.exists():
-        table = pd.concat([pd.read_csv(TABLE), table]).drop_duplicates(["run", "healthy"], keep="last")
-    with atomic_file(TABLE) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.4f")
-    print(table.to_string(index=False))
+    print(tables.put(TABLE, table, ["run", "healthy"]).to_string(index=False))
 
 
 def rows(run: str, arrays: Arrays, new: Part) -> Iterator[dict[str, Any]]:
