@@ -24,6 +24,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pandas as pd
+import tables
 from choose import scores
 from numpy.typing import NDArray
 from sources import called_right, changed
@@ -41,7 +42,6 @@ from brain_tumor.data.protocols import NOT_TRAINED_ON, joined_by_patient
 from brain_tumor.errors import UserError
 from brain_tumor.evaluation.blanking import taken_out
 from brain_tumor.evaluation.tables import Predictions
-from brain_tumor.files import atomic_file
 from brain_tumor.model.classifier import Classifier
 from brain_tumor.model.predict import predict
 from brain_tumor.params import Params, load_params
@@ -101,12 +101,10 @@ def main() -> None:
     if not (split["split"] == NEW_SOURCES).any() or not (split["reason"] == NOT_TRAINED_ON).any():
         raise UserError(f"{SPLIT} has no new sources: run dvc repro split with download.additional: [br35h]")
     for variant in variants:
-        if not TABLE.exists() or variant not in set(pd.read_csv(TABLE)["added"]):
+        if not tables.has(TABLE, added=variant):
             row = {"added": variant} | run(variant, params, split)
             log.info("%s", row)
-            rows = [pd.read_csv(TABLE)] if TABLE.exists() else []
-            with atomic_file(TABLE) as temporary:
-                pd.concat([*rows, pd.DataFrame([row])]).to_csv(temporary, index=False, float_format="%.4f")
+            tables.put(TABLE, pd.DataFrame([row]), ["added"])
     print(pd.read_csv(TABLE).to_string(index=False))
 
 
@@ -124,14 +122,14 @@ def run(variant: str, params: Params, split: pd.DataFrame) -> dict[str, Any]:
         result.classifier.save(MODELS / f"{variant}.safetensors")
         result.checkpoint.remove()
         assert arrays.new_sources is not None
-        test = called_right(result, arrays.test)
+        test = called_right(result.classifier, arrays.test)
         return {
             "pictures": added,
             "validation_accuracy": validation_accuracy,
             **scores(result.classifier, split[split["split"] == VALIDATION], split[split["reason"] == NOT_TRAINED_ON]),
             "test_accuracy": test.mean(),
             "test_notumor": test[(arrays.test.index["class"] == HEALTHY).to_numpy()].mean(),
-            "new_tumours": called_right(result, arrays.new_sources).mean(),
+            "new_tumours": called_right(result.classifier, arrays.new_sources).mean(),
             **without_tumour(result.classifier, arrays, split, params.seed),
             "minutes": (time.monotonic() - start) / 60,
         }

@@ -1,7 +1,8 @@
 """What each measure against the difference between sources is worth: one added at a time, for docs/sources.md.
 
 Each row of the table is the recipe of params.yaml but for `RECIPE`, up to one measure, under `leak_free`, scored on
-the test images and on tumours of a collection that no row but the last has trained on (the held-back half of Br35H).
+the test images, on tumours of a collection that no row but the last has trained on (the held-back half of Br35H), and
+on heads made of halves with and without a tumour, of the collection with outlines (`score_files.halves_told_apart`).
 Run from the project's root, after the download stage with `download.annotations: true` and
 `download.additional: [br35h]`; rows that the table has already are not computed again. The networks are kept in
 `build/sources`, for source_maps.py.
@@ -19,30 +20,42 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import tables
 from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
 
 from brain_tumor.calibrating import calibrate
-from brain_tumor.data.annotations import read_slices
+from brain_tumor.data.annotations import Outline, read_outlines, read_slices
 from brain_tumor.data.arrays import Part, open_arrays
-from brain_tumor.data.catalog import CLASSES, HEALTHY, TRAIN, read_catalog
+from brain_tumor.data.catalog import CLASSES, HEALTHY, TRAIN, TUMOUR, read_catalog
 from brain_tumor.data.duplicates import find_copies
+from brain_tumor.data.images import Pixels
 from brain_tumor.data.packing import pack
 from brain_tumor.data.protocols import assign
-from brain_tumor.files import atomic_file
+from brain_tumor.errors import UserError
+from brain_tumor.evaluation.tables import Predictions
+from brain_tumor.model.classifier import Classifier
 from brain_tumor.model.predict import predict
 from brain_tumor.params import Params, load_params
-from brain_tumor.score_files import write_table
+from brain_tumor.score_files import halves_told_apart, write_table
 from brain_tumor.stage import stage
 from brain_tumor.training.features import cache_folder, open_cache
-from brain_tumor.training.run import Result, fit
+from brain_tumor.training.run import fit
 
 RAW = Path("data/raw")
 TABLE = Path("experiments/sources.csv")
 MODELS = Path("build/sources")
 HELD_BACK = MODELS / "new_sources.csv"
 
-RECIPE: dict[str, Any] = {"augment.copies": 1, "augment.drawn_tumours": 3, "train.epochs": 3}
-"""What differs from params.yaml in all rows: fewer copies and epochs, so that a row takes minutes."""
+RECIPE: dict[str, Any] = {
+    "train.backbone": "efficientnet_lite0",
+    "train.weights": "imagenet",
+    "train.head": "pooled",
+    "train.trainable": "block5",
+    "train.epochs": 3,
+}
+"""What differs from params.yaml in all rows: a light network, less of it trained, for shorter, so that a row takes
+minutes."""
 
 PLAIN: dict[str, Any] = {
     "augment.crop": "none",
@@ -69,6 +82,9 @@ MEASURES: tuple[tuple[str, tuple[str, ...]], ...] = (
 """Each measure, and the parameters that take it from `PLAIN` to params.yaml."""
 
 NEW = "new_tumours_called_tumour"
+AUROCS = NEW_AUROC, HALVES_AUROC = "new_tumours_auroc", "halves_auroc"
+"""Of new tumours against the healthy heads of the test images; of halves with a tumour against those without."""
+
 FURTHER_SET = "half of Br35H trains"
 
 log = logging.getLogger(__name__)
@@ -79,35 +95,36 @@ def main() -> None:
     seeds = parse_seeds()
     params = load_params()
     catalog = read_catalog(RAW)
-    slices = read_slices(RAW)
+    slices, outlines = read_slices(RAW), read_outlines(RAW)
+    if slices is None or not outlines or not catalog["class"].eq(TUMOUR).any():
+        raise UserError(f"{RAW} lacks outlines or Br35H: run dvc repro download with both (README, Further data sets)")
     pairs = find_copies(RAW, catalog, params.split.copy_threshold)
-    annotated = set() if slices is None else set(slices["image"])
-    rows: list[dict[Any, Any]] = pd.read_csv(TABLE).to_dict("records") if TABLE.exists() else []
-    done = {(row["measure"], row["seed"]) for row in rows}
     for seed in seeds:
         for measure, recipe in recipes(params):
-            if (measure, seed) in done:
+            if tables.has(TABLE, measure=measure, seed=seed):
                 continue
             split = assign(catalog, pairs, slices, recipe.split, params.seed)
             model = MODELS / f"{measure}, {seed}.safetensors"
-            rows.append({"measure": measure, "seed": seed} | run(split, recipe, seed, annotated, model))
-            log.info("%s", rows[-1])
-            with atomic_file(TABLE) as temporary:
-                pd.DataFrame(rows).to_csv(temporary, index=False, float_format="%.4f")
-    print(by_measure(pd.DataFrame(rows)).to_string())
+            row = {"measure": measure, "seed": seed} | run(split, recipe, seed, outlines, model)
+            log.info("%s", row)
+            tables.put(TABLE, pd.DataFrame([row]), ["measure", "seed"])
+    print(by_measure(pd.read_csv(TABLE)).to_string())
 
 
 def by_measure(rows: pd.DataFrame) -> pd.DataFrame:
-    """A row a measure: the mean over the seeds, in percent, with the lowest and the highest."""
+    """A row a measure: the mean over the seeds, in percent but for AUROCs, with the lowest and the highest."""
     scores = ["validation_accuracy", "test_accuracy", "meningioma_elsewhere", "notumor_sensitivity", NEW]
-    groups = rows.groupby("measure", sort=False)[scores]
-    mean, low, high = (100 * table for table in (groups.mean(), groups.min(), groups.max()))
-    texts = {name: [f"{m:.1f} ({a:.1f} to {b:.1f})" for m, a, b in _columns(name, mean, low, high)] for name in scores}
-    return pd.DataFrame(texts, index=mean.index)
+    groups = rows.groupby("measure", sort=False)[[*scores, *AUROCS]]
+    tables = groups.mean(), groups.min(), groups.max()
+    percent = {name: [f"{m:.1f} ({a:.1f} to {b:.1f})" for m, a, b in _columns(name, *tables, 100)] for name in scores}
+    plain = {name: [f"{m:.3f} ({a:.3f} to {b:.3f})" for m, a, b in _columns(name, *tables)] for name in AUROCS}
+    return pd.DataFrame(percent | plain, index=tables[0].index)
 
 
-def _columns(name: str, *tables: pd.DataFrame) -> Iterator[tuple[float, ...]]:
-    return zip(*(table[name] for table in tables), strict=True)
+def _columns(
+    name: str, mean: pd.DataFrame, low: pd.DataFrame, high: pd.DataFrame, unit: float = 1
+) -> Iterator[tuple[float, float, float]]:
+    return zip(unit * mean[name], unit * low[name], unit * high[name], strict=True)
 
 
 def parse_seeds() -> list[int]:
@@ -135,36 +152,58 @@ def changed(params: Params, changes: Mapping[str, Any]) -> Params:
     return Params.model_validate(values)
 
 
-def run(split: pd.DataFrame, params: Params, seed: int, annotated: set[str], model: Path) -> dict[str, Any]:
+def run(split: pd.DataFrame, params: Params, seed: int, outlines: Mapping[str, Outline], model: Path) -> dict[str, Any]:
     """Train and score one row, and keep its network in the file `model`."""
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as name:
         pack(RAW, split, "", params.augment, seed, Path(name))
         arrays = open_arrays(Path(name))
+        assert arrays.new_sources is not None
         result = fit(arrays, params.train, seed, open_cache(), cache_folder())
         validation_accuracy = calibrate(result, params.train)
-        right = {"test": called_right(result, arrays.test)}
-        if arrays.new_sources is not None:
-            right["new_sources"] = called_right(result, arrays.new_sources)
-            write_table(HELD_BACK, arrays.new_sources.index)
-        test = arrays.test.index
-        elsewhere = test["class"].eq("meningioma") & ~test["path"].isin(annotated)
+        write_table(HELD_BACK, arrays.new_sources.index)
         result.classifier.save(model)
         result.checkpoint.remove()
         return {
             "train_images": int((split["split"] == TRAIN).sum()),
             "validation_accuracy": validation_accuracy,
-            "test_accuracy": right["test"].mean(),
-            **{f"{label}_sensitivity": right["test"][test["class"] == label].mean() for label in CLASSES},
-            "meningioma_elsewhere": right["test"][elsewhere].mean(),
-            NEW: right["new_sources"].mean() if "new_sources" in right else None,
+            **scores(result.classifier, arrays.test, arrays.new_sources, outlines, seed),
             "minutes": (time.monotonic() - start) / 60,
         }
 
 
-def called_right(result: Result, part: Part) -> NDArray[np.bool_]:
+def scores(
+    classifier: Classifier, test: Part, new: Part, outlines: Mapping[str, Outline], seed: int
+) -> dict[str, float]:
+    """Of the test images, of the tumours of another source, and of halves of test images that have an outline."""
+
+    def ask(images: Pixels) -> NDArray[np.float64]:
+        return predict(classifier, open_cache().compute(classifier, images))
+
+    answers, of_new = ask(test.images), ask(new.images)
+    labels, healthy = test.index["class"].to_numpy(), CLASSES.index(HEALTHY)
+    right = right_answers(answers, test)
+    elsewhere = (labels == "meningioma") & ~test.index["path"].isin(outlines).to_numpy()
+    alarms = np.concatenate([answers[labels == HEALTHY, healthy], of_new[:, healthy]])
+    predictions = Predictions(answers, test.labels, CLASSES, test.index["group"].to_numpy(str), seed)
+    return {
+        "test_accuracy": right.mean(),
+        **{f"{label}_sensitivity": right[labels == label].mean() for label in CLASSES},
+        "meningioma_elsewhere": right[elsewhere].mean(),
+        NEW: right_answers(of_new, new).mean(),
+        NEW_AUROC: roc_auc_score(np.arange(len(alarms)) >= (labels == HEALTHY).sum(), 1 - alarms),
+        HALVES_AUROC: halves_told_apart(outlines, test, predictions, ask)["auroc"].iloc[0],
+    }
+
+
+def called_right(classifier: Classifier, part: Part) -> NDArray[np.bool_]:
+    """(images,), whether the network calls each as `right_answers` says."""
+    return right_answers(predict(classifier, open_cache().compute(classifier, part.images)), part)
+
+
+def right_answers(probabilities: NDArray[np.float64], part: Part) -> NDArray[np.bool_]:
     """(images,), whether each is called by its class, or by any tumour where the type is not known."""
-    called = predict(result.classifier, open_cache().compute(result.classifier, part.images)).argmax(axis=1)
+    called = probabilities.argmax(axis=1)
     typed = part.labels < len(CLASSES)
     right: NDArray[np.bool_] = np.where(typed, called == part.labels, called != CLASSES.index(HEALTHY))
     return right
