@@ -92,17 +92,6 @@ def test_a_stopped_run_goes_on_and_ends_with_the_same_bytes(long, whole, tmp_pat
     assert not list((tmp_path / "stopped" / "checkpoints").iterdir())
 
 
-def test_a_changed_parameter_starts_afresh(long, tmp_path):
-    cache = with_features(long, tmp_path / "cache")
-    start_and_signal(long, cache, signal.SIGKILL)
-    long.set(train__epochs=2)
-
-    said = train(long, cache)
-
-    assert "resuming" not in said
-    assert "epoch 1 of 2" in said
-
-
 def test_two_processes_train_as_one_does(repository, tmp_path):
     """The same images in the same steps, so the same losses.
 

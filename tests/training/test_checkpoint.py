@@ -38,6 +38,19 @@ def test_a_stopped_run_ends_with_the_same_bytes(arrays, train_params, cache, tmp
     assert again == whole
 
 
+def test_a_changed_parameter_starts_afresh(arrays, train_params, cache, tmp_path, monkeypatch):
+    epochs = []
+    with monkeypatch.context() as patch:
+        crash_in(patch, 2)
+        with pytest.raises(Stop):
+            fit(arrays, train_params, 3, cache, tmp_path)
+    count_epochs(monkeypatch, epochs)
+
+    fit(arrays, train_params.model_copy(update={"dropout": 0.1}), 3, cache, tmp_path)
+
+    assert epochs == [0, 1, 2]
+
+
 def test_a_run_that_had_ended_is_not_trained_again(arrays, train_params, cache, tmp_path, monkeypatch):
     params = train_params.model_copy(update={"epochs": 12, "patience": 1, "learning_rate": 0.5, "schedule": "constant"})
     first = saved(fit(arrays, params, 3, cache, tmp_path), tmp_path / "a")

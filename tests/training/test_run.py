@@ -58,11 +58,16 @@ def test_training_stops_when_validation_does_not_improve(arrays, train_params, c
 
 
 @pytest.mark.parametrize(
-    ("trainable", "precision"),
-    [("head", "fp32"), ("block5", "bf16"), pytest.param("all", "bf16", marks=pytest.mark.slow)],
+    "changes",
+    [
+        {"trainable": "head"},
+        {"trainable": "block5", "precision": "bf16"},
+        {"trainable": "all", "precision": "bf16", "backbone": "resnet18", "head": "pooled"},
+    ],
+    ids=lambda changes: changes["trainable"],
 )
-def test_same_parameters_same_bytes(arrays, train_params, cache, tmp_path, trainable, precision):
-    params = train_params.model_copy(update={"trainable": trainable, "epochs": 1, "precision": precision})
+def test_same_parameters_same_bytes(arrays, train_params, cache, tmp_path, changes):
+    params = train_params.model_copy(update={"epochs": 1} | changes)
     digests = set()
     for run in ("first", "second"):
         fit(arrays, params, 7, cache, tmp_path / run).classifier.save(tmp_path / run / "model")
