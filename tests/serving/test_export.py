@@ -139,6 +139,14 @@ def test_novelty_is_the_mahalanobis_distance_and_its_threshold_accepts_validatio
     assert (outputs.novelty <= engine.exported.novelty_threshold).mean() >= 0.99
 
 
+def test_novelty_is_measured_on_deviations_over_the_places(classifier, validation_part):
+    images = np.array(validation_part.images[:3])
+    with torch.inference_mode():
+        middle = classifier.trunk[: classifier.backbone.last](classifier.normalise(torch.from_numpy(images)))
+
+    np.testing.assert_allclose(familiar_features(classifier, images), middle.numpy().std(axis=(2, 3)), rtol=1e-4)
+
+
 def test_the_description_comes_along(engine, classifier):
     assert engine.exported.classes == classifier.description.classes
     assert engine.exported.reader.size == 64

@@ -62,9 +62,6 @@ def test_a_head_in_ct_is_not_like_the_training_images_in_any_window(predictor):
     assert not familiar(predictor, heads)
 
 
-def test_a_neck_in_ct_and_an_abdomen_in_mr_are_not_like_the_training_images(predictor):
-    pictures = {}
-    for name in ("CT_small.dcm", "examples_overlay.dcm"):
-        values = pydicom.dcmread(get_testdata_file(name, download=False)).pixel_array
-        pictures[name] = to_grey(values, *np.percentile(values, (0.5, 99.5)))
-    assert not familiar(predictor, pictures)
+def test_a_neck_in_ct_is_not_like_the_training_images(predictor):
+    values = pydicom.dcmread(get_testdata_file("CT_small.dcm", download=False)).pixel_array
+    assert not familiar(predictor, {"neck": to_grey(values, *np.percentile(values, (0.5, 99.5)))})

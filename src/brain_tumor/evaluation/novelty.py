@@ -1,4 +1,4 @@
-"""Whether an image is like the training images: a distance between pooled features.
+"""Whether an image is like the training images: a distance between features that are pooled over its places.
 
 Source: Lee et al., A Simple Unified Framework for Detecting Out-of-Distribution Samples, 2018, section 2.1, with one
 Gaussian for all classes and shrinkage of its covariance (Ledoit and Wolf 2004). Features are scaled to length 1 first,
@@ -49,7 +49,7 @@ def fit(
     """Fit the Gaussian to training images, and its threshold to validation images.
 
     Args:
-        features_train: (images, features), global averages of activations, of one layer of a network.
+        features_train: (images, features), a statistic over the places of each channel of one layer of a network.
         features_validation: likewise, of images that share no copy with the training images.
         share: of the validation images that are accepted, 0 to 1.
 
