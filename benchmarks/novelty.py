@@ -9,6 +9,7 @@ augment` with `download.additional: [br35h]`.
 """
 
 import argparse
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -128,6 +129,7 @@ def pictures() -> Iterator[tuple[str, Pixels]]:
 
 def dicom_pictures() -> Iterator[tuple[str, Pixels]]:
     """Those of pydicom's test files that lie beside it and are a picture; a head in CT in several windows."""
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # it says at length why it refuses what is left out
     for file in sorted((Path(DATA_ROOT) / "test_files").glob("*.dcm")):
         try:
             data = pydicom.dcmread(file)
