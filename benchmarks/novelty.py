@@ -10,8 +10,9 @@ augment` with `download.additional: [br35h]`.
 
 import argparse
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,26 +30,19 @@ from brain_tumor.data.arrays import open_arrays
 from brain_tumor.data.catalog import read_split
 from brain_tumor.data.images import Pixels, prepare_images
 from brain_tumor.data.protocols import NOT_TRAINED_ON
+from brain_tumor.errors import UserError
 from brain_tumor.evaluation.novelty import fit
 from brain_tumor.model.classifier import Classifier, load_classifier
-from brain_tumor.serving.export import Middle, spread
+from brain_tumor.serving.export import BATCH, Middle, spread
 from brain_tumor.serving.inputs import to_grey
 from brain_tumor.stage import stage
 
-PHOTOGRAPHS = ("chelsea", "astronaut", "camera", "coffee", "rocket", "coins", "moon", "brick", "text", "page", "retina")
-OTHERS = (
-    "cell",
-    "colorwheel",
-    "clock",
-    "immunohistochemistry",
-    "gravel",
-    "grass",
-    "microaneurysms",
+WITH_SCIKIT_IMAGE = (
+    *("chelsea", "astronaut", "camera", "coffee", "rocket", "coins", "moon", "brick", "text", "page", "retina"),
+    *("cell", "colorwheel", "clock", "immunohistochemistry", "gravel", "grass", "microaneurysms"),
 )
 WINDOWS = ((40, 80), (40, 120), (35, 200), (50, 350), (300, 1500))
 """Of a head in CT: centre and width in Hounsfield units."""
-
-BATCH = 32
 
 
 def both(activations: Tensor) -> Tensor:
@@ -70,6 +64,10 @@ def main() -> None:
     arrays, split = open_arrays(Path("data/arrays")), read_split(Path("data/split.csv"))
     reader = classifier.description.reader
     further = split.loc[split["reason"] == NOT_TRAINED_ON, "path"]
+    if further.empty:
+        raise UserError(
+            "data/split.csv has no further pictures: run dvc repro augment with download.additional: [br35h]"
+        )
     other = {image.tobytes(): (name, image) for name, image in pictures()}  # files of one picture count once
     parts = {
         "train": arrays.train.images[np.flatnonzero(arrays.train.index["copy"] == 0)],
@@ -78,25 +76,30 @@ def main() -> None:
         "other": np.stack([reader.prepare(image)[0] for _, image in other.values()]),
     }
     values = {name: statistics(classifier, images) for name, images in parts.items()}
-    rows = []
-    for statistic in STATISTICS:
-        of = {name: features[statistic] for name, features in values.items()}
-        novelty = fit(of["train"], of["validation"])
-        head, thing = novelty.distances(of["further"]), novelty.distances(of["other"])
-        rows.append(
-            {
-                "statistic": statistic,
-                "further heads not like the training images": (head > novelty.threshold).mean(),
-                "AUROC of other pictures": roc_auc_score(
-                    np.repeat([0, 1], [len(head), len(thing)]), np.concatenate([head, thing])
-                ),
-                "other pictures": len(thing),
-                "taken for a head": ", ".join(
-                    name for (name, _), far in zip(other.values(), thing, strict=True) if far <= novelty.threshold
-                ),
-            }
-        )
+    names = [name for name, _ in other.values()]
+    rows = [row(statistic, {part: of[statistic] for part, of in values.items()}, names) for statistic in STATISTICS]
     print(pd.DataFrame(rows).to_string(index=False, float_format="{:.3f}".format))
+
+
+def row(statistic: str, of: Mapping[str, NDArray[np.float32]], names: Sequence[str]) -> dict[str, Any]:
+    """How a statistic tells other pictures from further heads.
+
+    Args:
+        statistic: its name.
+        of: its values by part, (images, features).
+        names: of the other pictures.
+    """
+    novelty = fit(of["train"], of["validation"])
+    head, thing = novelty.distances(of["further"]), novelty.distances(of["other"])
+    labels = np.repeat([0, 1], [len(head), len(thing)])
+    taken = [name for name, distance in zip(names, thing, strict=True) if distance <= novelty.threshold]
+    return {
+        "statistic": statistic,
+        "further heads not like the training images": (head > novelty.threshold).mean(),
+        "AUROC of other pictures": roc_auc_score(labels, np.concatenate([head, thing])),
+        "other pictures": len(thing),
+        "taken for a head": ", ".join(taken),
+    }
 
 
 @torch.inference_mode()
@@ -114,7 +117,7 @@ def statistics(classifier: Classifier, images: Pixels) -> dict[str, NDArray[np.f
 
 def pictures() -> Iterator[tuple[str, Pixels]]:
     """Grey pictures of something else, (height, width), by name."""
-    for name in (*PHOTOGRAPHS, *OTHERS):
+    for name in WITH_SCIKIT_IMAGE:
         yield name, grey(np.asarray(getattr(skimage.data, name)()))
     for number, image in enumerate(load_sample_images().images):
         yield f"photograph {number}", grey(image)

@@ -129,8 +129,8 @@ halves are called, a healthy head on contrast-enhanced T1 would nearly always be
 would be called one of the three tumours.
 Whether a picture is like the training images is told by a distance between features, whose threshold lets 99 % of the
 validation images pass; it is a safeguard, not a proof. Photographs, empty pictures and noise are told, and so are CT
-slices of the few files it was tried on; an abdomen in MR and drawn pictures of a head as CT shows it are not. DICOM
-files of another modality than MR are told by their header. The prediction sets promise 95 % for pictures
+slices of the few files it was tried on; an abdomen in MR may pass, and drawn pictures of a head as CT shows it do.
+DICOM files of another modality than MR are told by their header. The prediction sets promise 95 % for pictures
 exchangeable with those of validation. The result for a volume is a mean over slices and was not validated.
 
 ## Licences

@@ -65,3 +65,10 @@ def test_a_head_in_ct_is_not_like_the_training_images_in_any_window(predictor):
 def test_a_neck_in_ct_is_not_like_the_training_images(predictor):
     values = pydicom.dcmread(get_testdata_file("CT_small.dcm", download=False)).pixel_array
     assert not familiar(predictor, {"neck": to_grey(values, *np.percentile(values, (0.5, 99.5)))})
+
+
+def test_an_abdomen_in_mr_is_not_like_the_training_images(predictor, request):
+    if predictor.exported.precision == "fp32":
+        request.applymarker(pytest.mark.xfail(strict=True, reason="model.onnx takes it for a head, as its card says"))
+    values = pydicom.dcmread(get_testdata_file("examples_overlay.dcm", download=False)).pixel_array
+    assert not familiar(predictor, {"abdomen": to_grey(values, *np.percentile(values, (0.5, 99.5)))})
