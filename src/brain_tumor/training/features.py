@@ -25,11 +25,12 @@ from brain_tumor.model.precision import autocast
 
 log = logging.getLogger(__name__)
 
-BATCH = 32
+BATCH, CPU_BATCH = 32, 4
 """Images that pass the frozen layers together. Fixed, and the last batch filled up: the result for an image depends on
-the size of its batch in the last bits, and must not depend on what was computed before."""
+the size of its batch in the last bits, and must not depend on what was computed before. Few on a processor: glibc
+takes memory for results above 32 MB from the system each time anew, and half of the time goes into that."""
 
-BLOCK = 8 * BATCH
+BLOCK = 256
 """Images in a file."""
 
 CPU = torch.device("cpu")
@@ -150,9 +151,7 @@ class FeatureCache:
         with tqdm(total=len(missing), desc="features", unit="img", disable=not sys.stderr.isatty()) as progress:
             for start in range(0, len(missing), BLOCK):
                 rows = missing[start : start + BLOCK]
-                block = np.concatenate(
-                    [_front(classifier, images[rows[i : i + BATCH]], device) for i in range(0, len(rows), BATCH)]
-                )
+                block = _front(classifier, images[rows], device)
                 names = np.frombuffer(b"".join(digests[row] for row in rows), np.uint8).reshape(len(rows), -1)
                 path = folder / f"{hashlib.sha256(names.tobytes()).hexdigest()[:32]}.npy"
                 with atomic_file(path) as temporary:
@@ -193,10 +192,11 @@ def cache_folder(environment: Mapping[str, str] = os.environ) -> Path:
 
 
 def front_key(classifier: Classifier, device: torch.device = CPU) -> str:
-    """Digest of all that decides the features of an image: frozen weights, cut, precision, device, torch's release."""
+    """Digest of what decides an image's features: frozen weights, cut, precision, device, batch, torch's version."""
     digest = hashlib.sha256()
     description = classifier.description
-    for part in (description.backbone, description.precision, device.type, torch.__version__):
+    device_and_batch = f"{device.type} {_batch_on(device)}"
+    for part in (description.backbone, description.precision, device_and_batch, torch.__version__):
         digest.update(part.encode() + b"\0")
     if classifier.whole_trunk:
         digest.update(description.head.encode() + b"\0")  # decides which levels the features are made of
@@ -205,13 +205,20 @@ def front_key(classifier: Classifier, device: torch.device = CPU) -> str:
     return digest.hexdigest()[:32]
 
 
+def _batch_on(device: torch.device) -> int:
+    return CPU_BATCH if device.type == "cpu" else BATCH
+
+
 @torch.inference_mode()
 def _front(classifier: Classifier, images: Pixels, device: torch.device) -> NDArray[np.float16]:
     """Features (images, height, width, channels) in half precision."""
-    padded = np.zeros((BATCH, *images.shape[1:]), np.uint8)
+    batch = _batch_on(device)
+    padded = np.zeros((-(-len(images) // batch) * batch, *images.shape[1:]), np.uint8)
     padded[: len(images)] = images
+    batches = padded.reshape(-1, batch, *images.shape[1:])
     with autocast(classifier.description.precision, device.type):
-        features = classifier.front(torch.from_numpy(padded).to(device))[: len(images)]
+        parts = [classifier.front(torch.from_numpy(pixels).to(device)) for pixels in batches]
+    features = torch.cat(parts)[: len(images)]
     half = features.permute(0, 2, 3, 1).to(torch.float16)
     if not torch.isfinite(half).all():
         raise ValueError("features exceed the range of half precision: these weights cannot be used with frozen layers")
