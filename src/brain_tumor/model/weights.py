@@ -7,7 +7,7 @@ from torchvision import models
 
 from brain_tumor.errors import UserError
 from brain_tumor.model.classifier import PRETRAINED_HEAD_LAYERS, Classifier, read_safetensors
-from brain_tumor.model.weight_packages import VGG16_CONVOLUTIONS, lite0_weights, with_idle_normalisations
+from brain_tumor.model.weight_packages import LITE0, VGG16_CONVOLUTIONS, package_tensors, with_idle_normalisations
 
 
 def initialise(classifier: Classifier, weights: str, cache: Path) -> None:
@@ -26,11 +26,11 @@ def initialise(classifier: Classifier, weights: str, cache: Path) -> None:
     if weights == "none":
         return
     if weights == "imagenet":
-        tensors = lite0_weights(cache) if backbone == "efficientnet_lite0" else imagenet_weights(backbone)
+        tensors = package_tensors(LITE0, cache) if backbone == "efficientnet_lite0" else imagenet_weights(backbone)
     elif weights in VGG16_CONVOLUTIONS:
         if backbone not in ("vgg16", "vgg16_bn"):
             raise UserError(f"train.weights: {weights} is for vgg16 and vgg16_bn, not for {backbone}")
-        tensors = VGG16_CONVOLUTIONS[weights](cache)
+        tensors = package_tensors(VGG16_CONVOLUTIONS[weights], cache)
         if backbone == "vgg16_bn":
             tensors = with_idle_normalisations(tensors)
     else:
