@@ -34,9 +34,9 @@ from brain_tumor.data.annotations import read_outlines
 from brain_tumor.data.arrays import INDEX_COLUMNS, Arrays, open_arrays, write_origin, write_part
 from brain_tumor.data.augmentation import augment
 from brain_tumor.data.catalog import CLASSES, HEALTHY, NEW_SOURCES, TRAIN, VALIDATION, read_split
-from brain_tumor.data.images import Frame, Pixels, prepare_images
+from brain_tumor.data.images import Pixels, prepare_images
 from brain_tumor.data.masks import masks_at_model_size
-from brain_tumor.data.mirrored_halves import NEITHER, mirrored_halves, opposite, tumour_sides
+from brain_tumor.data.mirrored_halves import mirrored_halves, one_sided, opposite
 from brain_tumor.data.packing import pack, reader_of
 from brain_tumor.data.protocols import NOT_TRAINED_ON, joined_by_patient
 from brain_tumor.errors import UserError
@@ -142,7 +142,7 @@ def add_halves(
     rows = split[split["split"] == TRAIN].reset_index(drop=True)
     images, frames = prepare_images([RAW / path for path in rows["path"]], reader_of(params.augment))
     index = rows[["path", "class", "group"]].assign(copy=0).join(pd.DataFrame(frames))
-    halved, sides = one_sided(images, rows["path"], frames)
+    halved, sides = one_sided(read_outlines(RAW), rows["path"].tolist(), frames, images)
     pictures, tables = [images], [index]
     for name, kept, label in (("without", opposite(sides), HEALTHY), ("with", sides, None)):
         heads = mirrored_halves(images[halved], kept)
@@ -153,13 +153,6 @@ def add_halves(
     everything = augment(np.concatenate(pictures), pd.concat(tables, ignore_index=True), params.augment, params.seed)
     write_part(folder, TRAIN, everything[0], everything[1][list(INDEX_COLUMNS)])
     return len(halved)
-
-
-def one_sided(images: Pixels, paths: pd.Series, frames: list[Frame]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows of the images whose tumour lies on one side, and which side that is."""
-    rows, masks = masks_at_model_size(read_outlines(RAW), paths.tolist(), frames, images.shape[1])
-    sides = tumour_sides(images[rows], masks)
-    return rows[sides != NEITHER], sides[sides != NEITHER]
 
 
 def without_tumour(classifier: Classifier, arrays: Arrays, split: pd.DataFrame, seed: int) -> dict[str, float]:

@@ -12,7 +12,7 @@ from brain_tumor.data.arrays import Arrays, Part
 from brain_tumor.data.catalog import CLASSES
 from brain_tumor.data.images import Pixels, read_images
 from brain_tumor.data.masks import masks_at_model_size
-from brain_tumor.data.mirrored_halves import NEITHER, mirrored_halves, opposite, tumour_sides
+from brain_tumor.data.mirrored_halves import mirrored_halves, one_sided, opposite
 from brain_tumor.evaluation.blanking import taken_out
 from brain_tumor.evaluation.confound import file_features, guess_tumour, histogram, surroundings
 from brain_tumor.evaluation.curves import precision_recall_curves, roc_curves
@@ -122,9 +122,7 @@ def halves_told_apart(outlines: Mapping[str, Outline], test: Part, predictions: 
     Returns:
         A row as those of `binary_table`; none where no tumour with an outline lies on one side.
     """
-    rows, masks = masks_at_model_size(outlines, test.index["path"].tolist(), test.frames, test.images.shape[1])
-    sides = tumour_sides(test.images[rows], masks)
-    rows, sides = rows[sides != NEITHER], sides[sides != NEITHER]
+    rows, sides = one_sided(outlines, test.index["path"].tolist(), test.frames, test.images)
     if not len(rows):
         return pd.DataFrame()
     images = test.images[rows]

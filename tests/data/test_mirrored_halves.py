@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from brain_tumor.data.mirrored_halves import LEFT, NEITHER, RIGHT, mirrored_halves, tumour_sides
+from brain_tumor.data.images import WHOLE, Frame
+from brain_tumor.data.mirrored_halves import LEFT, NEITHER, RIGHT, mirrored_halves, one_sided, tumour_sides
 from brain_tumor.data.phantom_canvas import blurred
 
 SIDE = 80
@@ -26,6 +27,18 @@ def test_sides_by_hand():
     masks = np.stack([disc(15, 40, 8), disc(64, 30, 8), disc(40, 40, 8), disc(29, 40, 8), np.zeros((SIDE, SIDE), bool)])
     images = np.stack([head(seed) for seed in range(len(masks))])
     assert tumour_sides(images, masks).tolist() == [LEFT, RIGHT, NEITHER, NEITHER, NEITHER]
+
+
+def test_one_sided_images_are_found_by_their_outlines_within_the_frame_of_the_head():
+    outline = np.array([(0.55, 0.3), (0.7, 0.3), (0.7, 0.5), (0.55, 0.5)])
+    middle = outline - (0.12, 0)
+    in_the_left_half_of_its_frame = Frame(0.5, 0.0, 1.0, 1.0)
+    paths, frames = ["a", "b", "no outline", "c"], [WHOLE, WHOLE, WHOLE, in_the_left_half_of_its_frame]
+    images = np.stack([head(seed) for seed in range(len(paths))])
+
+    rows, sides = one_sided({"a": outline, "b": middle, "c": outline}, paths, frames, images)
+
+    assert (rows.tolist(), sides.tolist()) == ([0, 3], [RIGHT, LEFT])
 
 
 def test_what_is_not_like_its_mirror_image_has_no_sides():

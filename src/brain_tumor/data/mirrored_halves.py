@@ -5,11 +5,14 @@ picture: what no collection of tumours has by itself. Filling in from the other 
 software wants brains without lesions (Radwan et al., Virtual brain grafting, NeuroImage 2021).
 """
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
-from brain_tumor.data.images import Pixels
-from brain_tumor.data.masks import widen
+from brain_tumor.data.annotations import Outline
+from brain_tumor.data.images import Frame, Pixels
+from brain_tumor.data.masks import masks_at_model_size, widen
 
 LEFT, RIGHT, NEITHER = 0, 1, -1
 """Sides of a picture, as they are seen."""
@@ -40,6 +43,25 @@ def tumour_sides(images: Pixels, masks: NDArray[np.bool_]) -> NDArray[np.int64]:
     left, right = columns[:, : middle + clear].any(axis=1), columns[:, middle - clear :].any(axis=1)
     sides = np.where(left == right, NEITHER, np.where(left, LEFT, RIGHT))
     return np.where(_likeness(images) > _ALIKE, sides, NEITHER)
+
+
+def one_sided(
+    outlines: Mapping[str, Outline], paths: Sequence[str], frames: Sequence[Frame], images: Pixels
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Images whose tumour lies on one side.
+
+    Args:
+        outlines: by path, in fractions of the file's width and height.
+        paths: of the images.
+        frames: what part of its file each image shows.
+        images: (images, side, side), cropped to the head.
+
+    Returns:
+        Their rows, and for each `LEFT` or `RIGHT`.
+    """
+    rows, masks = masks_at_model_size(outlines, paths, frames, images.shape[1])
+    sides = tumour_sides(images[rows], masks)
+    return rows[sides != NEITHER], sides[sides != NEITHER]
 
 
 def opposite(sides: NDArray[np.int64]) -> NDArray[np.int64]:
