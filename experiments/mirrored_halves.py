@@ -57,7 +57,6 @@ MODELS = Path("build/mirrored_halves")
 RECIPE: dict[str, Any] = {
     "train.backbone": "efficientnet_lite0",
     "train.weights": "imagenet",
-    "train.head": "pooled",
     "train.epochs": 3,
 }
 

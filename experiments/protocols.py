@@ -38,7 +38,7 @@ TABLE = Path("experiments/protocols.csv")
 EPOCHS = 3
 NETWORKS: dict[str, dict[str, Any]] = {
     "vgg16": {},
-    "efficientnet_lite0": {"weights": "imagenet", "head": "pooled"},
+    "efficientnet_lite0": {"weights": "imagenet"},
 }
 """Each network, and what its training needs other than params.yaml says."""
 

@@ -46,7 +46,6 @@ TABLE = Path("experiments/recipe.csv")
 RECIPE: dict[str, Any] = {
     "backbone": "efficientnet_lite0",
     "weights": "imagenet",
-    "head": "pooled",
     "trainable": "block5",
     "epochs": 3,
 }

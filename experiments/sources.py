@@ -50,7 +50,6 @@ HELD_BACK = MODELS / "new_sources.csv"
 RECIPE: dict[str, Any] = {
     "train.backbone": "efficientnet_lite0",
     "train.weights": "imagenet",
-    "train.head": "pooled",
     "train.trainable": "block5",
     "train.epochs": 3,
 }
