@@ -62,7 +62,7 @@ def card(
     sources: pd.DataFrame,
     full: Predictions,
     scored: Predictions,
-    unlike: float,
+    unlike: Mapping[str, float],
 ) -> str:
     """The model card (Mitchell et al. 2019) as Markdown.
 
@@ -74,7 +74,7 @@ def card(
         sources: what pictures of further data sets are called.
         full: what the network says as it was trained.
         scored: what the released file says.
-        unlike: share of the test images that is not like the training images.
+        unlike: for each kind of pictures the share that is not like the training images.
     """
     rows = [(f"test images: {row.part}", row.accuracy, row.low, row.high, row.images) for row in parts.itertuples()]
     for _, row in sensitivities.iterrows():
@@ -88,6 +88,7 @@ def card(
         for label, name in enumerate(scored.classes)
     )
     table = "\n".join(f"| {name} | {v:.1%} ({low:.1%} to {high:.1%}) | {n:,} |" for name, v, low, high, n in rows)
+    told = ", ".join(f"{share:.1%} of the {pictures}" for pictures, share in unlike.items())
     train = study.params["train"]
     return f"""# Model card
 
@@ -119,7 +120,7 @@ Share that is right, with its 95 % interval: a bootstrap over groups of copies a
 
 Of all test images the network as trained calls {full.right.mean():.2%} rightly, this file {scored.right.mean():.2%};
 the change by class: {by_class}.
-Of the test images {unlike:.1%} are reported as not like the training images.
+Reported as not like the training images: {told}.
 
 ## Limits
 

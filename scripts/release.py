@@ -3,7 +3,8 @@
     python scripts/release.py                        # release/model.onnx, which is used where no other is named
     python scripts/release.py --name vgg16 --int8    # release/vgg16.onnx, a quarter the size
 
-Run after `dvc repro`, or after `dvc exp run` with other parameters, which the card names.
+Run after `dvc repro`, or after `dvc exp run` with other parameters, which the card names. After `scripts/measure.py`,
+`--measured build/measure` puts the pictures of further data sets on the card, which the study does without.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from model_card import Study, card
 from numpy.typing import NDArray
 from ruamel.yaml import YAML
 
-from brain_tumor.data.arrays import Part, open_arrays
+from brain_tumor.data.arrays import Arrays, Part, open_arrays
 from brain_tumor.data.catalog import read_split
 from brain_tumor.data.protocols import joined_by_patient
 from brain_tumor.errors import UserError
@@ -45,17 +46,17 @@ MOST_BYTES = 25_000_000
 
 @stage
 def main() -> None:
-    name, int8 = parse_arguments()
+    arguments = parse_arguments()
     revision = clean_revision()
     arrays = open_arrays(Path("data/arrays"))
     classifier = load_classifier(MODEL)
     candidate = Path("build/release.onnx")
-    export(classifier, arrays.train, arrays.validation, candidate, int8=int8)
+    export(classifier, arrays.train, arrays.validation, candidate, int8=arguments.int8)
     classes = classifier.description.classes
     if not candidate.stat().st_size < MOST_BYTES:
         raise UserError(f"{candidate} has {candidate.stat().st_size:,} bytes, too many for git: not released")
     test = arrays.test
-    probabilities, unlike = run(candidate, test)
+    probabilities, unlike_test = run(candidate, test)
     split = read_split(Path("data/split.csv"))
     groups = test.index["path"].map(joined_by_patient(split).set_axis(split["path"])).to_numpy(str)
     scored = Predictions(probabilities, test.labels, classes, groups, load_params().seed)
@@ -63,21 +64,22 @@ def main() -> None:
     check_loss(scored, full)
     parts = part_table(scored, parts_of(test.index["path"], scored, split, set()), classes.index("notumor"))
     sensitivities = class_table(scored).query("score == 'sensitivity'")
-    sources = new_sources(candidate, arrays.new_sources, split, scored)
-    released, about = RELEASE / f"{name}.onnx", RELEASE / f"{name.upper()}_CARD.md"
+    sources, unlike_sources = new_sources(candidate, *held_back(arguments.measured, arrays, split), scored)
+    unlike = {"test images": unlike_test} | unlike_sources
+    released, about = RELEASE / f"{arguments.name}.onnx", RELEASE / f"{arguments.name.upper()}_CARD.md"
     released.parent.mkdir(exist_ok=True)
     candidate.replace(released)
-    study = Study(revision, *parameters(), int8)
+    study = Study(revision, *parameters(), arguments.int8)
     write_text(about, card(released, study, parts, sensitivities, sources, full, scored, unlike))
     print(f"{released}: {released.stat().st_size / 1e6:.1f} MB; {about}")
 
 
-def parse_arguments() -> tuple[str, bool]:
+def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--name", default="model", help="of the released files (default: %(default)s)")
     parser.add_argument("--int8", action="store_true", help="whole numbers of 8 bits in place of full precision")
-    args = parser.parse_args()
-    return args.name, args.int8
+    parser.add_argument("--measured", type=Path, metavar="FOLDER", help="of scripts/measure.py, run for this model")
+    return parser.parse_args()
 
 
 def parameters() -> tuple[Mapping[str, Any], list[str]]:
@@ -115,13 +117,30 @@ def run(path: Path, part: Part) -> tuple[NDArray[np.float64], float]:
     return probabilities, float((novelty > engine.exported.novelty_threshold).mean())
 
 
-def new_sources(path: Path, part: Part | None, split: pd.DataFrame, of: Predictions) -> pd.DataFrame:
-    """How held-back pictures of further data sets are called; no rows where the study has none."""
+def held_back(measured: Path | None, arrays: Arrays, split: pd.DataFrame) -> tuple[Part | None, pd.DataFrame]:
+    """Pictures of further data sets, the study's own or those of `scripts/measure.py`, and the split they are from.
+
+    Raises:
+        UserError: `measured` has none, or has read them otherwise than the model wants them.
+    """
+    if measured is None:
+        return arrays.new_sources, split
+    further = open_arrays(measured / "data" / "arrays")
+    if further.new_sources is None or further.reader != arrays.reader:
+        raise UserError(f"{measured} has no pictures of further data sets for this model: run scripts/measure.py again")
+    return further.new_sources, read_split(measured / "data" / "split.csv")
+
+
+def new_sources(
+    path: Path, part: Part | None, split: pd.DataFrame, of: Predictions
+) -> tuple[pd.DataFrame, dict[str, float]]:
+    """How pictures of further data sets are called, and their share that is not like the training images."""
     if part is None:
-        return pd.DataFrame(columns=list(SOURCE_COLUMNS))
+        return pd.DataFrame(columns=list(SOURCE_COLUMNS)), {}
     groups = part.index["path"].map(joined_by_patient(split).set_axis(split["path"])).to_numpy(str)
-    names = part.index["class"].to_numpy(str)
-    return source_table(run(path, part)[0], names, groups, of.classes.index("notumor"), of.seed)
+    probabilities, unlike = run(path, part)
+    table = source_table(probabilities, part.index["class"].to_numpy(str), groups, of.classes.index("notumor"), of.seed)
+    return table, {"pictures of other sources": unlike}
 
 
 def as_trained(test: Part, scored: Predictions) -> Predictions:
