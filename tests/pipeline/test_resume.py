@@ -97,9 +97,10 @@ def test_two_processes_train_as_one_does(repository, tmp_path):
 
     Weights are not compared: where a gradient is nothing but rounding, such as that of a bias before a normalisation,
     Adam makes a step of full length of it, in whatever direction. That a single step has the same gradients is tested
-    where the normalisation over processes is.
+    where the normalisation over processes is. At ten times the learning rate such steps made a percent of the loss.
     """
-    repository.set(train__epochs=1, train__dropout=0.0, train__style_mixing=0.0, train__trainable="block5")
+    steps = {"train__epochs": 1, "train__learning_rate": 1e-4, "train__trainable": "block5"}
+    repository.set(**steps, train__dropout=0.0, train__style_mixing=0.0)
     train(repository, tmp_path)
     one = pd.read_csv(repository.folder / "plots/history.csv")
     (repository.folder / MODEL).unlink()
@@ -110,4 +111,4 @@ def test_two_processes_train_as_one_does(repository, tmp_path):
     assert said.count("epoch 1 of 1") == 1, "every process writes"
     assert (repository.folder / MODEL).is_file()
     for loss in ("train_loss", "val_loss"):
-        assert two[loss].to_list() == pytest.approx(one[loss].to_list(), rel=5e-3)
+        assert two[loss].to_list() == pytest.approx(one[loss].to_list(), rel=1e-3)
