@@ -121,10 +121,12 @@ def held_back(measured: Path | None, arrays: Arrays, split: pd.DataFrame) -> tup
     """Pictures of further data sets, the study's own or those of `scripts/measure.py`, and the split they are from.
 
     Raises:
-        UserError: `measured` has none, or has read them otherwise than the model wants them.
+        UserError: `measured` is another folder, has none, or has read them otherwise than the model wants them.
     """
     if measured is None:
         return arrays.new_sources, split
+    if not (measured / "data" / "arrays").is_dir():
+        raise UserError(f"--measured {measured} is no folder of scripts/measure.py: run that first")
     further = open_arrays(measured / "data" / "arrays")
     if further.new_sources is None or further.reader != arrays.reader:
         raise UserError(f"{measured} has no pictures of further data sets for this model: run scripts/measure.py again")

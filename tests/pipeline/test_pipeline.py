@@ -157,6 +157,11 @@ def test_a_released_model_has_a_card_with_the_scores_of_the_study(project):
 
 
 def test_pictures_that_were_measured_beside_the_study_are_on_the_card(project):
+    status, output = release(project, "--name", "tiny", "--measured", "elsewhere")
+
+    assert status != 0
+    assert "error: --measured elsewhere is no folder of scripts/measure.py: run that first" in output
+
     measured = project.folder / "build" / "measure" / "data"
     shutil.copytree(project.folder / "data" / "arrays", measured / "arrays")
     shutil.copyfile(project.folder / "data" / "split.csv", measured / "split.csv")
