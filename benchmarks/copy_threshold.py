@@ -23,13 +23,13 @@ from PIL import Image
 
 from brain_tumor.data.annotations import read_slices
 from brain_tumor.data.catalog import read_catalog
-from brain_tumor.data.copy_alignment import correlate
-from brain_tumor.data.copy_candidates import candidate_pairs
 from brain_tumor.data.images import Pixels, read_image, read_images
-from brain_tumor.data.picture_views import FLIPS, SIZE, flipped
+from brain_tumor.duplicates.alignment import correlate
+from brain_tumor.duplicates.candidates import candidate_pairs
+from brain_tumor.duplicates.views import FLIPS, SIZE, flipped
+from brain_tumor.figures.style import BLUE, GREY, VERMILLION, save
 from brain_tumor.files import atomic_file
 from brain_tumor.params import load_params
-from brain_tumor.plots import BLUE, GREY, VERMILLION, save
 from brain_tumor.progress import progress
 
 HERE = Path(__file__).parent

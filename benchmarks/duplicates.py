@@ -21,9 +21,9 @@ import numpy as np
 import pandas as pd
 
 from brain_tumor.data.catalog import read_catalog
-from brain_tumor.data.copy_candidates import build_index, describe, projection
 from brain_tumor.data.images import read_images
-from brain_tumor.data.picture_views import SIZE, VIEWS, framed
+from brain_tumor.duplicates.candidates import build_index, describe, projection
+from brain_tumor.duplicates.views import SIZE, VIEWS, framed
 from brain_tumor.files import atomic_file
 
 HERE = Path(__file__).parent

@@ -12,12 +12,13 @@ import numpy as np
 import pandas as pd
 
 from brain_tumor.data.catalog import TESTING, TRAINING, read_catalog
-from brain_tumor.data.correlation import plain_correlation
-from brain_tumor.data.duplicates import EQUAL, find_copies
 from brain_tumor.data.images import Pixels, read_image
-from brain_tumor.data.picture_views import FLIPS, flipped
+from brain_tumor.duplicates.correlation import plain_correlation
+from brain_tumor.duplicates.search import EQUAL, find_copies
+from brain_tumor.duplicates.views import FLIPS, flipped
+from brain_tumor.figures.sheets import pair_sheet
+from brain_tumor.figures.style import save
 from brain_tumor.params import load_params
-from brain_tumor.plots import pair_sheet, save
 
 HERE = Path(__file__).parent
 

@@ -21,8 +21,8 @@ import pandas as pd
 from brain_tumor.data.catalog import TESTING, published_copies, read_split
 from brain_tumor.files import atomic_file
 from brain_tumor.serving.inputs import read_bytes
-from brain_tumor.serving.models import RELEASED_MODEL, find_model
 from brain_tumor.serving.predictor import Predictor
+from brain_tumor.serving.released import RELEASED_MODEL, find_model
 from brain_tumor.serving.stream import answers, expand
 
 RESULT = Path(__file__).with_suffix(".csv")

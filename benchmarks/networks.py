@@ -23,11 +23,11 @@ from brain_tumor.data.catalog import CLASSES
 from brain_tumor.files import atomic_file
 from brain_tumor.model.backbones import BACKBONES
 from brain_tumor.model.classifier import Classifier
+from brain_tumor.model.features import FeatureCache
 from brain_tumor.model.precision import autocast
 from brain_tumor.params import TrainParams, load_params
 from brain_tumor.serving.export import export
-from brain_tumor.serving.exported import Engine
-from brain_tumor.training.features import FeatureCache
+from brain_tumor.serving.onnx_model import Engine
 from brain_tumor.training.loss import PartialLabelLoss
 from brain_tumor.training.run import build
 from brain_tumor.training.task import optimizer_of

@@ -26,16 +26,16 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
+from brain_tumor.augment.packing import pack, reader_of
+from brain_tumor.augment.policy import copies_per_image, policy
 from brain_tumor.data.arrays import Arrays, open_arrays
-from brain_tumor.data.augmentation import copies_per_image, policy
 from brain_tumor.data.catalog import CLASSES, TRAIN, VALIDATION, read_split
 from brain_tumor.data.images import decode
-from brain_tumor.data.packing import pack, reader_of
 from brain_tumor.model.classifier import Classifier
+from brain_tumor.model.features import FeatureCache
 from brain_tumor.model.precision import autocast, resolve
 from brain_tumor.model.winograd import WinogradConv2d
 from brain_tumor.params import AugmentParams, Params, TrainParams, load_params
-from brain_tumor.training.features import FeatureCache
 from brain_tumor.training.loss import PartialLabelLoss, balanced_weights
 from brain_tumor.training.run import fit, pretrained
 from brain_tumor.training.task import optimizer_of, scheduler_of

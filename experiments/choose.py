@@ -27,12 +27,12 @@ from sklearn.metrics import balanced_accuracy_score, log_loss, roc_auc_score
 
 from brain_tumor.data.catalog import CLASSES, HEALTHY, TRAIN, VALIDATION, read_split
 from brain_tumor.data.images import prepare_images
-from brain_tumor.data.protocols import NOT_TRAINED_ON
 from brain_tumor.errors import UserError
 from brain_tumor.model.classifier import Classifier, load_classifier
+from brain_tumor.model.features import open_cache
 from brain_tumor.model.predict import predict
+from brain_tumor.split.protocols import NOT_TRAINED_ON
 from brain_tumor.stage import stage
-from brain_tumor.training.features import open_cache
 
 RAW, SPLIT = Path("data/raw"), Path("data/split.csv")
 TABLE = Path("experiments/choose.csv")

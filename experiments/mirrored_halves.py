@@ -29,25 +29,25 @@ from choose import scores
 from numpy.typing import NDArray
 from sources import called_right, changed
 
-from brain_tumor.calibrating import calibrate
+from brain_tumor.augment.packing import pack, reader_of
+from brain_tumor.augment.policy import augment
 from brain_tumor.data.annotations import read_outlines
 from brain_tumor.data.arrays import INDEX_COLUMNS, Arrays, open_arrays, write_origin, write_part
-from brain_tumor.data.augmentation import augment
 from brain_tumor.data.catalog import CLASSES, HEALTHY, NEW_SOURCES, TRAIN, VALIDATION, read_split
+from brain_tumor.data.hemispheres import mirrored_halves, one_sided, opposite
 from brain_tumor.data.images import Pixels, prepare_images
 from brain_tumor.data.masks import masks_at_model_size
-from brain_tumor.data.mirrored_halves import mirrored_halves, one_sided, opposite
-from brain_tumor.data.packing import pack, reader_of
-from brain_tumor.data.protocols import NOT_TRAINED_ON, joined_by_patient
 from brain_tumor.errors import UserError
-from brain_tumor.evaluation.blanking import taken_out
+from brain_tumor.evaluation.lesion_removal import taken_out
 from brain_tumor.evaluation.tables import Predictions
 from brain_tumor.model.classifier import Classifier
+from brain_tumor.model.features import cache_folder, open_cache
 from brain_tumor.model.predict import predict
 from brain_tumor.params import Params, load_params
 from brain_tumor.score_files import halves_told_apart
+from brain_tumor.split.protocols import NOT_TRAINED_ON, joined_by_patient
 from brain_tumor.stage import stage
-from brain_tumor.training.features import cache_folder, open_cache
+from brain_tumor.training.calibrate import calibrate
 from brain_tumor.training.run import fit
 
 RAW, SPLIT = Path("data/raw"), Path("data/split.csv")

@@ -17,20 +17,20 @@ from typing import Any
 import pandas as pd
 import tables
 
-from brain_tumor.calibrating import calibrate
+from brain_tumor.augment.packing import reader_of
 from brain_tumor.data.annotations import read_slices
 from brain_tumor.data.arrays import INDEX_COLUMNS, Arrays, Part
 from brain_tumor.data.catalog import CLASSES, SPLITS, published_copies, read_catalog
-from brain_tumor.data.duplicates import find_copies
 from brain_tumor.data.images import Pixels, Reader, prepare_images
-from brain_tumor.data.packing import reader_of
-from brain_tumor.data.protocols import FOLDS, assign
+from brain_tumor.duplicates.search import find_copies
 from brain_tumor.evaluation.metrics import BY_CLASS, class_scores
+from brain_tumor.model.features import cache_folder, open_cache
 from brain_tumor.model.predict import predict
 from brain_tumor.params import TrainParams, load_params
 from brain_tumor.progress import progress
+from brain_tumor.split.protocols import FOLDS, assign
 from brain_tumor.stage import stage
-from brain_tumor.training.features import cache_folder, open_cache
+from brain_tumor.training.calibrate import calibrate
 from brain_tumor.training.run import fit
 
 RAW = Path("data/raw")

@@ -25,17 +25,17 @@ from lightning.pytorch.callbacks import EMAWeightAveraging
 from numpy.typing import NDArray
 from sklearn.metrics import log_loss
 
-from brain_tumor.calibrating import calibrate
 from brain_tumor.data.arrays import Arrays, open_arrays
 from brain_tumor.data.catalog import CLASSES, HEALTHY
+from brain_tumor.model.features import cache_folder, open_cache
 from brain_tumor.model.precision import TRAINER_PRECISION
 from brain_tumor.model.predict import predict
 from brain_tumor.params import TrainParams, load_params
 from brain_tumor.stage import stage
 from brain_tumor.training.batches import FeatureBatches
+from brain_tumor.training.calibrate import calibrate
 from brain_tumor.training.callbacks import History
 from brain_tumor.training.checkpoint import EpochCheckpoint, run_key
-from brain_tumor.training.features import cache_folder, open_cache
 from brain_tumor.training.loss import balanced_weights
 from brain_tumor.training.run import Result, fit, pretrained
 from brain_tumor.training.shared_norm import SharedBatchNorm

@@ -14,10 +14,11 @@ from matplotlib.figure import Figure
 
 from brain_tumor.data.catalog import CLASSES, HEALTHY
 from brain_tumor.data.images import Pixels, decode
-from brain_tumor.explanation.gradcam import grad_cam, normalise, upsample
-from brain_tumor.explanation.overlays import blend
+from brain_tumor.explanation.gradcam import grad_cam
+from brain_tumor.explanation.heat import normalise, upsample
+from brain_tumor.figures.maps import blend
+from brain_tumor.figures.style import save
 from brain_tumor.model.classifier import Classifier, load_classifier
-from brain_tumor.plots import save
 
 RAW = Path("data/raw")
 MODELS = Path("build/sources")

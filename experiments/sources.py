@@ -24,22 +24,22 @@ import tables
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
-from brain_tumor.calibrating import calibrate
+from brain_tumor.augment.packing import pack
 from brain_tumor.data.annotations import Outline, read_outlines, read_slices
 from brain_tumor.data.arrays import Part, open_arrays
 from brain_tumor.data.catalog import CLASSES, HEALTHY, TRAIN, TUMOUR, read_catalog
-from brain_tumor.data.duplicates import find_copies
 from brain_tumor.data.images import Pixels
-from brain_tumor.data.packing import pack
-from brain_tumor.data.protocols import assign
+from brain_tumor.duplicates.search import find_copies
 from brain_tumor.errors import UserError
 from brain_tumor.evaluation.tables import Predictions
 from brain_tumor.model.classifier import Classifier
+from brain_tumor.model.features import cache_folder, open_cache
 from brain_tumor.model.predict import predict
 from brain_tumor.params import Params, load_params
 from brain_tumor.score_files import halves_told_apart, write_table
+from brain_tumor.split.protocols import assign
 from brain_tumor.stage import stage
-from brain_tumor.training.features import cache_folder, open_cache
+from brain_tumor.training.calibrate import calibrate
 from brain_tumor.training.run import fit
 
 RAW = Path("data/raw")

@@ -28,9 +28,9 @@ from brain_tumor.data.catalog import CLASSES, HEALTHY
 from brain_tumor.data.images import Pixels
 from brain_tumor.errors import UserError
 from brain_tumor.model.classifier import Classifier
+from brain_tumor.model.features import open_cache
 from brain_tumor.model.predict import predict
 from brain_tumor.stage import stage
-from brain_tumor.training.features import open_cache
 
 TABLE = Path("experiments/trade_off.csv")
 SHOWN = Path("docs/test_notumor.csv")

@@ -10,7 +10,7 @@ import sys
 from copied_project import PROJECT, change_parameters, copy_project, environment
 
 from brain_tumor.errors import UserError
-from brain_tumor.serving.report import write_report
+from brain_tumor.report.command import write_report
 from brain_tumor.stage import stage
 
 CHANGES = {

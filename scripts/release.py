@@ -22,7 +22,6 @@ from ruamel.yaml import YAML
 
 from brain_tumor.data.arrays import Arrays, Part, open_arrays
 from brain_tumor.data.catalog import read_split
-from brain_tumor.data.protocols import joined_by_patient
 from brain_tumor.errors import UserError
 from brain_tumor.evaluation.summary import parts_of
 from brain_tumor.evaluation.tables import SOURCE_COLUMNS, Predictions, class_table, part_table, source_table
@@ -31,7 +30,8 @@ from brain_tumor.model.classifier import load_classifier
 from brain_tumor.param_changes import changes
 from brain_tumor.params import load_params
 from brain_tumor.serving.export import BATCH, export
-from brain_tumor.serving.exported import Engine
+from brain_tumor.serving.onnx_model import Engine
+from brain_tumor.split.protocols import joined_by_patient
 from brain_tumor.stage import stage
 
 MODEL = Path("models/model.safetensors")

@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
+from brain_tumor.augment.packing import pack
+from brain_tumor.augment.policy import sample_of_copies
 from brain_tumor.data.arrays import open_arrays
-from brain_tumor.data.augmentation import sample_of_copies
 from brain_tumor.data.catalog import read_split
-from brain_tumor.data.packing import pack
+from brain_tumor.figures.sheets import augmentation_sheet
+from brain_tumor.figures.style import save
 from brain_tumor.files import atomic_folder, file_digest
 from brain_tumor.params import load_params
-from brain_tumor.plots import augmentation_sheet, save
 from brain_tumor.progress import progress
 from brain_tumor.stage import stage
 

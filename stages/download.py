@@ -4,9 +4,9 @@ import logging
 import os
 from pathlib import Path
 
-from brain_tumor.data.additional import ADDITIONAL_SETS
 from brain_tumor.data.catalog import CLASSES, main_set
-from brain_tumor.data.sources import Transport, content_digest, fetch_dataset
+from brain_tumor.download.external_sets import ADDITIONAL_SETS
+from brain_tumor.download.main_set import Transport, content_digest, fetch_dataset
 from brain_tumor.params import load_params
 from brain_tumor.stage import stage
 

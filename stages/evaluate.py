@@ -11,8 +11,6 @@ from brain_tumor.data.annotations import read_outlines, read_slices
 from brain_tumor.data.arrays import open_arrays
 from brain_tumor.data.catalog import CLASSES, read_split
 from brain_tumor.data.images import Pixels
-from brain_tumor.data.protocols import joined_by_patient
-from brain_tumor.evaluation.calibration import calibrated
 from brain_tumor.evaluation.metrics import classification_text
 from brain_tumor.evaluation.summary import (
     calibration_table,
@@ -23,11 +21,14 @@ from brain_tumor.evaluation.summary import (
     set_table,
 )
 from brain_tumor.evaluation.tables import Predictions, class_table, overall_table, part_table
+from brain_tumor.figures.scores import accuracy_of_parts, reliability_diagram, risk_coverage_curve, training_curves
+from brain_tumor.figures.style import save
 from brain_tumor.files import write_json, write_text
+from brain_tumor.model.calibration import calibrated
 from brain_tumor.model.classifier import load_classifier
+from brain_tumor.model.features import open_cache
 from brain_tumor.model.predict import logits
 from brain_tumor.params import load_params
-from brain_tumor.plots import save
 from brain_tumor.score_files import (
     HEALTHY,
     halves_told_apart,
@@ -37,9 +38,8 @@ from brain_tumor.score_files import (
     write_predictions,
     write_table,
 )
-from brain_tumor.score_plots import accuracy_of_parts, reliability_diagram, risk_coverage_curve, training_curves
+from brain_tumor.split.protocols import joined_by_patient
 from brain_tumor.stage import stage
-from brain_tumor.training.features import open_cache
 
 RAW, PLOTS = Path("data/raw"), Path("plots")
 

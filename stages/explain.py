@@ -13,21 +13,21 @@ from brain_tumor.data.arrays import open_arrays
 from brain_tumor.data.catalog import CLASSES
 from brain_tumor.data.masks import masks_at_model_size
 from brain_tumor.explanation.faithfulness import deletion_insertion, deletion_insertion_summary, probability_of
-from brain_tumor.explanation.figures import deletion_insertion_figure, localization_figure, randomization_figure
-from brain_tumor.explanation.gradcam import METHODS, Maps
+from brain_tumor.explanation.gradcam import METHODS
+from brain_tumor.explanation.heat import Maps
 from brain_tumor.explanation.localization import localization_summary, localization_table, outside_head
-from brain_tumor.explanation.overlays import Explanation, choose
-from brain_tumor.explanation.sample import explain, explain_all, fixed_sample, maps_summary
+from brain_tumor.explanation.sample import Explanation, choose, explain, explain_all, fixed_sample, maps_summary
 from brain_tumor.explanation.sanity import randomization_curve, randomization_summary
 from brain_tumor.explanation.summary import headline
-from brain_tumor.files import atomic_folder, write_json, write_text
+from brain_tumor.figures.map_scores import deletion_insertion_figure, localization_figure, randomization_figure
+from brain_tumor.figures.maps import gradcam_overview, gradcam_picture
+from brain_tumor.figures.style import save
+from brain_tumor.files import atomic_folder, list_of, write_json, write_text
 from brain_tumor.model.classifier import load_classifier
+from brain_tumor.model.features import open_cache
 from brain_tumor.model.predict import predict
 from brain_tumor.params import load_params
-from brain_tumor.plots import gradcam_overview, gradcam_picture, save
-from brain_tumor.score_lists import list_of
 from brain_tumor.stage import stage
-from brain_tumor.training.features import open_cache
 
 log = logging.getLogger(__name__)
 

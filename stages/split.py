@@ -5,16 +5,16 @@ from pathlib import Path
 
 from brain_tumor.data.annotations import read_slices
 from brain_tumor.data.catalog import SPLITS, read_catalog, write_split
-from brain_tumor.data.duplicates import find_copies
 from brain_tumor.data.images import read_image
-from brain_tumor.data.leaks import examples, split_report
-from brain_tumor.data.picture_views import SIZE
-from brain_tumor.data.protocols import assign
+from brain_tumor.duplicates.search import find_copies
+from brain_tumor.duplicates.views import SIZE
+from brain_tumor.figures.sheets import pair_sheet
+from brain_tumor.figures.style import save
 from brain_tumor.files import write_json, write_text
 from brain_tumor.params import load_params
-from brain_tumor.plots import pair_sheet, save
 from brain_tumor.progress import progress
-from brain_tumor.score_lists import split_counts, split_headline, split_list
+from brain_tumor.split.leaks import examples, split_counts, split_headline, split_list, split_report
+from brain_tumor.split.protocols import assign
 from brain_tumor.stage import stage
 
 RAW = Path("data/raw")

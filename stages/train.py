@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from brain_tumor.calibrating import calibrate
 from brain_tumor.data.arrays import open_arrays
 from brain_tumor.files import atomic_file, write_json
+from brain_tumor.model.features import cache_folder, open_cache
 from brain_tumor.params import load_params
 from brain_tumor.stage import stage
+from brain_tumor.training.calibrate import calibrate
 from brain_tumor.training.devices import Devices
-from brain_tumor.training.features import cache_folder, open_cache
 from brain_tumor.training.run import fit
 
 

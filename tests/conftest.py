@@ -10,8 +10,8 @@ import pytest
 from brain_tumor.data.arrays import INDEX_COLUMNS, Arrays, Part
 from brain_tumor.data.catalog import CLASSES
 from brain_tumor.data.images import WHOLE, Reader
+from brain_tumor.model.features import FeatureCache
 from brain_tumor.params import Params, load_params
-from brain_tumor.training.features import FeatureCache
 
 PROJECT = Path(__file__).resolve().parent.parent
 SIZE = 32

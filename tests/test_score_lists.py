@@ -1,7 +1,8 @@
 import pandas as pd
 import pytest
 
-from brain_tumor.score_lists import flattened, list_of, split_counts, split_headline, split_list
+from brain_tumor.files import flattened, list_of
+from brain_tumor.split.leaks import split_counts, split_headline, split_list
 
 REPORT = {
     "groups": 7,

@@ -5,10 +5,12 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from brain_tumor.errors import UserError
 
@@ -75,3 +77,17 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def flattened(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Names and values of nested mappings; the names of a path are joined by dots."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from flattened(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def list_of(values: Mapping[str, Any]) -> pd.DataFrame:
+    """Nested mappings as a table: `name`, `value`; None becomes an empty cell."""
+    return pd.DataFrame(list(flattened(values)), columns=["name", "value"])

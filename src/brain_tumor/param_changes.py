@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from brain_tumor.score_lists import flattened
+from brain_tumor.files import flattened
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:

@@ -21,7 +21,7 @@ class Section(BaseModel):
 
 
 class DownloadParams(Section):
-    """Which pictures the study rests on. How they travel is no parameter: see `data/sources.py`."""
+    """Which pictures the study rests on. How they travel is no parameter: see `download/main_set.py`."""
 
     dataset: Annotated[str, Field(min_length=1)]
     digest: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None

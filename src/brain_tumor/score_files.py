@@ -10,18 +10,19 @@ from numpy.typing import NDArray
 from brain_tumor.data.annotations import Outline
 from brain_tumor.data.arrays import Arrays, Part
 from brain_tumor.data.catalog import CLASSES
+from brain_tumor.data.hemispheres import mirrored_halves, one_sided, opposite
 from brain_tumor.data.images import Pixels, read_images
 from brain_tumor.data.masks import masks_at_model_size
-from brain_tumor.data.mirrored_halves import mirrored_halves, one_sided, opposite
-from brain_tumor.evaluation.blanking import taken_out
-from brain_tumor.evaluation.confound import file_features, guess_tumour, histogram, surroundings
 from brain_tumor.evaluation.curves import precision_recall_curves, roc_curves
+from brain_tumor.evaluation.lesion_removal import taken_out
 from brain_tumor.evaluation.metrics import confusion
+from brain_tumor.evaluation.shortcuts import file_features, guess_tumour, histogram, surroundings
 from brain_tumor.evaluation.summary import confusion_table, surest_mistakes
 from brain_tumor.evaluation.tables import SOURCE_COLUMNS, Predictions, binary_table, blanking_rows, source_table
+from brain_tumor.figures.scores import confusion_matrix, ranking_curves
+from brain_tumor.figures.sheets import mistakes_sheet
+from brain_tumor.figures.style import save
 from brain_tumor.files import atomic_file
-from brain_tumor.plots import save
-from brain_tumor.score_plots import confusion_matrix, mistakes_sheet, ranking_curves
 
 HEALTHY = CLASSES.index("notumor")
 

@@ -7,7 +7,8 @@ from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import nn
 from torch.nn.functional import interpolate
 
-from brain_tumor.explanation.gradcam import METHODS, grad_cam, normalise, upsample
+from brain_tumor.explanation.gradcam import METHODS, grad_cam
+from brain_tumor.explanation.heat import normalise, upsample
 
 CHANNELS, SIDE, CLASSES = 6, 5, 4
 

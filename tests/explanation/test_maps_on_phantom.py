@@ -14,8 +14,8 @@ from torch import nn
 
 from brain_tumor.data.images import WHOLE
 from brain_tumor.data.masks import masks_at_model_size
-from brain_tumor.data.phantom_drawing import draw_slice
-from brain_tumor.data.phantom_plan import ORIGINAL, PLANES, PhantomFile
+from brain_tumor.download.phantom.plan import ORIGINAL, PLANES, PhantomFile
+from brain_tumor.download.phantom.slice import draw_slice
 from brain_tumor.explanation.gradcam import grad_cam
 from brain_tumor.explanation.localization import localization_summary, localization_table
 from brain_tumor.model.classifier import HEADS

@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brain_tumor.explanation.overlays import blend, choose
+from brain_tumor.explanation.sample import choose
+from brain_tumor.figures.maps import blend
 
 NAMES = ("cat", "dog", "owl")
 

@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
 
-from brain_tumor.explanation.gradcam import Maps
-from brain_tumor.explanation.overlays import choose
-from brain_tumor.explanation.sample import BATCH, explain, explain_all, fixed_sample, maps_summary
+from brain_tumor.explanation.heat import Maps
+from brain_tumor.explanation.sample import BATCH, choose, explain, explain_all, fixed_sample, maps_summary
 
 CLASSES = ("a", "b")
 

@@ -5,10 +5,7 @@ from torchvision import models
 
 from brain_tumor.errors import UserError
 from brain_tumor.model.classifier import Classifier
-from brain_tumor.model.weights import (
-    imagenet_weights,
-    initialise,
-)
+from brain_tumor.model.weights import imagenet_weights, initialise
 
 
 def test_imagenet_head_takes_both_pretrained_layers(describe, tmp_path):

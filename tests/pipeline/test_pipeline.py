@@ -203,7 +203,7 @@ def test_code_that_is_not_committed_and_a_model_of_another_run_are_not_released(
     file.write_text(code + "\n# changed\n")
     status, output = release(project)
     assert status != 0
-    assert "not committed: src/brain_tumor/plots.py: commit first" in output
+    assert "not committed: src/brain_tumor/figures/style.py: commit first" in output
 
     file.write_text(code)
     project.set(train__learning_rate=3e-5)

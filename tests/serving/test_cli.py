@@ -88,5 +88,5 @@ def test_a_command_loads_only_its_own_module():
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     loaded = json.loads(done.stdout.splitlines()[-1])
-    assert "brain_tumor.serving.report" in loaded
-    assert not {"brain_tumor.serving.audit", "torch"} & set(loaded)
+    assert "brain_tumor.report.command" in loaded
+    assert not {"brain_tumor.audit.command", "torch"} & set(loaded)

@@ -11,11 +11,11 @@ from brain_tumor.data.arrays import Part
 from brain_tumor.data.catalog import CLASSES
 from brain_tumor.data.images import Reader
 from brain_tumor.errors import UserError
-from brain_tumor.evaluation.novelty import fit
+from brain_tumor.evaluation.ood import fit
 from brain_tumor.explanation.gradcam import grad_cam
 from brain_tumor.model.classifier import Classifier, Description
 from brain_tumor.serving.export import export, familiar_features
-from brain_tumor.serving.exported import Engine
+from brain_tumor.serving.onnx_model import Engine
 
 SIZE = 64
 

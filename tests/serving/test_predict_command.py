@@ -10,7 +10,7 @@ from PIL import Image
 from serving.tiny import CENTRES, tiny_probabilities, write_tiny_model
 
 from brain_tumor.data.catalog import CLASSES
-from brain_tumor.serving import cli, models
+from brain_tumor.serving import cli, released
 
 
 @pytest.fixture(scope="module")
@@ -118,16 +118,16 @@ def test_more_files_than_fit_a_batch_keep_their_order(model, tmp_path, capsys):
 
 def test_without_a_model_it_says_how_to_name_one(folder, capsys, monkeypatch):
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(models, "PROJECT", folder)
-    monkeypatch.setattr(models, "installed_model", lambda _: None)
+    monkeypatch.setattr(released, "PROJECT", folder)
+    monkeypatch.setattr(released, "installed_model", lambda _: None)
     status, out, err = predict(capsys, "glioma.png")
     assert (status, out) == (1, "")
     assert "--model" in err
 
 
-@pytest.mark.parametrize("module", ["predict", "web", "audit"])
+@pytest.mark.parametrize("module", ["serving.predict", "serving.web", "audit.command"])
 def test_the_light_install_is_enough(module):
-    code = f"import json, sys; import brain_tumor.serving.{module}; print(json.dumps(list(sys.modules)))"
+    code = f"import json, sys; import brain_tumor.{module}; print(json.dumps(list(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     loaded = {name.partition(".")[0] for name in json.loads(done.stdout)}
     assert not {"torch", "dvc", "sklearn", "lightning", "onnx", "nncf", "albumentations"} & loaded

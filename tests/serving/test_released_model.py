@@ -10,8 +10,8 @@ from PIL import Image
 from pydicom.data import get_testdata_file
 
 from brain_tumor.serving.inputs import Picture, to_grey
-from brain_tumor.serving.models import RELEASED_MODEL
 from brain_tumor.serving.predictor import Predictor
+from brain_tumor.serving.released import RELEASED_MODEL
 
 RELEASE = Path(__file__).parents[2] / RELEASED_MODEL.parent
 

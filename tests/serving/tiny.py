@@ -5,7 +5,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from brain_tumor.data.catalog import CLASSES
 from brain_tumor.data.images import Reader
-from brain_tumor.serving.exported import METADATA_KEY, Exported
+from brain_tumor.serving.onnx_model import METADATA_KEY, Exported
 
 SIZE = 32
 

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 import torch
 
-from brain_tumor.calibrating import calibrate
 from brain_tumor.data.catalog import CLASSES
 from brain_tumor.errors import UserError
 from brain_tumor.model.classifier import load_classifier
 from brain_tumor.model.predict import predict
 from brain_tumor.training.batches import FeatureDataset
+from brain_tumor.training.calibrate import calibrate
 from brain_tumor.training.callbacks import HISTORY_COLUMNS, BestEpoch
 from brain_tumor.training.run import build, fit
 

@@ -1,1 +1,1 @@
-"""From files to arrays: sources, catalog, copies, protocols, augmentation."""
+"""Images, catalog, arrays, annotations: what every room reads; nothing here imports torch."""

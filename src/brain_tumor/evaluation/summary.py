@@ -8,9 +8,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from brain_tumor.data.catalog import TESTING, published_copies
-from brain_tumor.evaluation.calibration import expected_calibration_error, reliability
+from brain_tumor.evaluation.conformal import prediction_sets, set_sizes
 from brain_tumor.evaluation.metrics import confusion
-from brain_tumor.evaluation.prediction_sets import prediction_sets, set_sizes
+from brain_tumor.evaluation.reliability import expected_calibration_error, reliability
 from brain_tumor.evaluation.selective import coverage_at, risk_coverage
 from brain_tumor.evaluation.tables import Floats, Predictions
 

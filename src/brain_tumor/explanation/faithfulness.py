@@ -14,7 +14,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from brain_tumor.data.images import Pixels
-from brain_tumor.explanation.gradcam import Heat, upsample
+from brain_tumor.explanation.heat import Heat, upsample
 from brain_tumor.model.classifier import Classifier
 from brain_tumor.model.precision import autocast
 

@@ -5,37 +5,11 @@ hook is needed and no gradient is taken below that layer. All methods have the s
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
-import cv2
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-Heat = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Maps:
-    """Class activation maps of a batch, as they come: not scaled.
-
-    Attributes:
-        values: (images, height, width) of the explained layer, at least 0. Those of `grad_cam` and `hires_cam` are in
-            logits: with a head of average pooling and one linear layer, and where no place speaks against the class, a
-            map sums to the logit less its bias.
-    """
-
-    values: Heat
-
-    @property
-    def maxima(self) -> Heat:
-        """(images,), the largest value of each map; 0 where no place speaks for the class.
-
-        Scaling a map to its own maximum hides that a map is weak, so the maximum is kept beside it.
-        """
-        maxima: Heat = self.values.max(axis=(1, 2))
-        return maxima
+from brain_tumor.explanation.heat import Maps
 
 
 def grad_cam(
@@ -117,33 +91,6 @@ METHODS: Mapping[str, Method] = {
     "layercam": layer_cam,
 }
 """For each value of `explain.method` its function."""
-
-
-def upsample(maps: Heat, size: int) -> Heat:
-    """Scale maps to the image, bilinear with pixel centres aligned.
-
-    Args:
-        maps: (images, height, width).
-        size: pixels a side of the result.
-
-    Returns:
-        (images, size, size); range and zero maps are kept.
-    """
-    scaled = np.empty((len(maps), size, size), np.float32)
-    for row, heat in enumerate(maps):
-        scaled[row] = cv2.resize(heat, (size, size), interpolation=cv2.INTER_LINEAR)
-    return scaled
-
-
-def normalise(maps: Heat) -> Heat:
-    """Scale each map to 0..1 by its own maximum; a map of zeros stays zero.
-
-    Args:
-        maps: (..., height, width), at least 0.
-    """
-    highest = maps.max(axis=(-2, -1), keepdims=True)
-    scaled: Heat = np.divide(maps, highest, out=np.zeros_like(maps), where=highest > 0)
-    return scaled
 
 
 def _maps(contributions: Tensor) -> Maps:

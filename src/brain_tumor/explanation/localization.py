@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from brain_tumor.data.images import Pixels, head_mask
 from brain_tumor.data.masks import Masks
-from brain_tumor.explanation.gradcam import Heat, upsample
+from brain_tumor.explanation.heat import Heat, upsample
 
 SCORES = ("pointing", "mass", "iou")
 

@@ -15,7 +15,8 @@ from skimage.metrics import structural_similarity
 from torch import nn
 
 from brain_tumor.data.images import Pixels
-from brain_tumor.explanation.gradcam import Heat, Method, normalise, upsample
+from brain_tumor.explanation.gradcam import Method
+from brain_tumor.explanation.heat import Heat, normalise, upsample
 from brain_tumor.model.classifier import Classifier
 from brain_tumor.model.precision import autocast
 

@@ -1,1 +1,1 @@
-"""A torchvision backbone, its pretrained weights and a head."""
+"""The network: backbone, pretrained weights, classifier, cache of frozen layers, calibration."""

@@ -103,7 +103,7 @@ def convert_hed(arrays: Sequence[NDArray[np.float32]]) -> dict[str, Tensor]:
 def with_idle_normalisations(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """VGG16's convolutions under the names of `vgg16_bn`, each with a batch normalisation that changes nothing.
 
-    In evaluation mode, that is; `training/normalisation.py` sees to it where they are trained.
+    In evaluation mode, that is; `training/bn_init.py` sees to it where they are trained.
     """
     with torch.device("meta"):
         plain, normalised = models.vgg16().features, models.vgg16_bn().features

@@ -1,1 +1,1 @@
-"""What uses results and trained models: command line, report, audit."""
+"""Trained models in use: prediction, the page, export."""

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from brain_tumor.data.arrays import Part
 from brain_tumor.data.images import Pixels
 from brain_tumor.errors import UserError
-from brain_tumor.evaluation.calibration import reliability
 from brain_tumor.evaluation.metrics import (
     BY_CLASS,
     OVERALL,
@@ -24,15 +23,16 @@ from brain_tumor.evaluation.metrics import (
     overall_scores,
     tumour_sensitivity,
 )
+from brain_tumor.evaluation.reliability import reliability
 from brain_tumor.evaluation.summary import selective_table, set_table
 from brain_tumor.evaluation.tables import Predictions, class_table, overall_table, share
 from brain_tumor.files import write_json
 from brain_tumor.progress import progress
 from brain_tumor.score_files import write_predictions, write_table
-from brain_tumor.serving.exported import Exported
-from brain_tumor.serving.models import add_model_argument
+from brain_tumor.serving.onnx_model import Exported
 from brain_tumor.serving.predict import NOT_ALIKE, UNREADABLE
 from brain_tumor.serving.predictor import Predictor
+from brain_tumor.serving.released import add_model_argument
 from brain_tumor.serving.stream import answers, expand
 
 TUMOUR, HEALTHY = "tumor", "notumor"

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from brain_tumor.data.arrays import Part, open_arrays
 from brain_tumor.data.images import Pixels
 from brain_tumor.errors import UserError
-from brain_tumor.evaluation.novelty import Novelty, fit, threshold
+from brain_tumor.evaluation.ood import Novelty, fit, threshold
 from brain_tumor.files import atomic_file
 from brain_tumor.model.classifier import LINEAR_HEADS, Classifier, load_classifier
-from brain_tumor.serving.exported import INPUT, METADATA_KEY, OUTPUTS, Engine, Exported
+from brain_tumor.serving.onnx_model import INPUT, METADATA_KEY, OUTPUTS, Engine, Exported
 
 BATCH = 16
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from brain_tumor.explanation.overlays import blend
+from brain_tumor.figures.maps import blend
 from brain_tumor.files import atomic_file
 from brain_tumor.progress import progress
 from brain_tumor.serving.inputs import SUFFIXES
-from brain_tumor.serving.models import add_model_argument
 from brain_tumor.serving.predictor import Prediction, Predictor, enlarge
+from brain_tumor.serving.released import add_model_argument
 from brain_tumor.serving.stream import Answer, answers, expand
 
 UNREADABLE = 2

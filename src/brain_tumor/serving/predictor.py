@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brain_tumor.data.images import Pixels
-from brain_tumor.evaluation.prediction_sets import prediction_sets
-from brain_tumor.serving.exported import Engine, Exported
+from brain_tumor.evaluation.conformal import prediction_sets
 from brain_tumor.serving.inputs import MAX_BYTES, Picture, pictures
+from brain_tumor.serving.onnx_model import Engine, Exported
 
 COVERAGE = "0.95"
 """Coverage of the prediction set that is shown."""

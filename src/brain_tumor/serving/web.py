@@ -23,12 +23,12 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect
 
 from brain_tumor.errors import UserError
-from brain_tumor.explanation.overlays import STRENGTH
+from brain_tumor.figures.maps import STRENGTH
 from brain_tumor.serving.batching import Batcher, Busy
 from brain_tumor.serving.connections import Full, Held, Patience, Room
-from brain_tumor.serving.models import add_model_argument
 from brain_tumor.serving.predict import NO_DIAGNOSIS
 from brain_tumor.serving.predictor import Prediction, Predictor, Prepared, enlarge
+from brain_tumor.serving.released import add_model_argument
 
 MAX_UPLOAD = 64_000_000
 """Bytes of a request."""

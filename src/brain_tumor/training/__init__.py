@@ -1,1 +1,1 @@
-"""The Lightning task, the cached output of frozen layers, the run."""
+"""The Lightning task, the run, and the calibration behind it."""

@@ -11,7 +11,7 @@ from torch.utils.data.distributed import DistributedSampler
 from brain_tumor.data.arrays import Arrays, Part
 from brain_tumor.errors import UserError
 from brain_tumor.model.classifier import Classifier
-from brain_tumor.training.features import DeviceFeatures, FeatureCache, Features
+from brain_tumor.model.features import DeviceFeatures, FeatureCache, Features
 from brain_tumor.training.task import Batch
 
 

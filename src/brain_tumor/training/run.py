@@ -17,17 +17,17 @@ from brain_tumor.data.arrays import Arrays
 from brain_tumor.data.catalog import CLASSES
 from brain_tumor.data.images import Pixels
 from brain_tumor.model.classifier import Classifier, Description
+from brain_tumor.model.features import FeatureCache
 from brain_tumor.model.precision import TRAINER_PRECISION, autocast, resolve
 from brain_tumor.model.weight_packages import VGG16_CONVOLUTIONS
 from brain_tumor.model.weights import initialise
 from brain_tumor.params import TrainParams
 from brain_tumor.training.batches import FeatureBatches, FeatureDataset
+from brain_tumor.training.bn_init import keep_what_is_computed, trained_normalisations
 from brain_tumor.training.callbacks import BestEpoch, History, RunProgress
 from brain_tumor.training.checkpoint import AtomicCheckpoints, EpochCheckpoint, clean_interrupt, run_key
 from brain_tumor.training.devices import Devices
-from brain_tumor.training.features import FeatureCache
 from brain_tumor.training.loss import balanced_weights
-from brain_tumor.training.normalisation import keep_what_is_computed, trained_normalisations
 from brain_tumor.training.shared_norm import SharedBatchNorm
 from brain_tumor.training.task import ClassificationTask
 

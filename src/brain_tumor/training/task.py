@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler, O
 from brain_tumor.model.classifier import Classifier
 from brain_tumor.params import TrainParams
 from brain_tumor.training.loss import PartialLabelLoss, hits
-from brain_tumor.training.style import mix_styles
+from brain_tumor.training.mixstyle import mix_styles
 
 Batch = tuple[Tensor, Tensor]
 """Features and labels."""

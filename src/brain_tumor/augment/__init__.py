@@ -1,0 +1,1 @@
+"""From a split to packed arrays, train augmented and balanced."""

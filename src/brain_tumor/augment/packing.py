@@ -1,0 +1,54 @@
+"""From a split to packed arrays: every image read once, and train with its changed copies."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from brain_tumor.augment.policy import augment
+from brain_tumor.data.arrays import INDEX_COLUMNS, write_origin, write_part
+from brain_tumor.data.catalog import NEW_SOURCES, SPLITS, TRAIN
+from brain_tumor.data.images import Reader, prepare_images
+from brain_tumor.params import AugmentParams
+
+
+def reader_of(params: AugmentParams) -> Reader:
+    """How images are read."""
+    return Reader(
+        size=params.image_size, crop=params.crop, intensities=params.intensities, background=params.background
+    )
+
+
+def pack(
+    raw: Path,
+    split: pd.DataFrame,
+    split_digest: str,
+    params: AugmentParams,
+    seed: int,
+    folder: Path,
+    progress: Callable[[str], Any] = lambda _: iter,
+) -> None:
+    """Write the arrays of every split, `NEW_SOURCES` where there are any, and how they were read.
+
+    Args:
+        raw: the images as published.
+        split: as `read_split` gives it.
+        split_digest: SHA-256 of its file.
+        params: how images are read, and which copies are made.
+        seed: of everything random in the copies.
+        folder: for the arrays.
+        progress: from the name of a split to what wraps its images, for example a `tqdm` bar.
+
+    Raises:
+        UserError: an image that cannot be read.
+    """
+    reader = reader_of(params)
+    for name in [*SPLITS, *{NEW_SOURCES}.intersection(split["split"])]:
+        rows = split[split["split"] == name].reset_index(drop=True)
+        images, frames = prepare_images([raw / path for path in rows["path"]], reader, progress(name))
+        index = rows[["path", "class", "group"]].assign(copy=0).join(pd.DataFrame(frames))
+        if name == TRAIN:
+            images, index = augment(images, index, params, seed)
+        write_part(folder, name, images, index[list(INDEX_COLUMNS)])
+    write_origin(folder, reader, split_digest)

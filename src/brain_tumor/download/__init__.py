@@ -1,0 +1,1 @@
+"""From wherever a data set lies to data/raw, whole and checked."""

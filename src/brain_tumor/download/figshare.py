@@ -1,0 +1,257 @@
+"""Patients, true labels and tumour outlines of the main set, from the two forms in which they are found.
+
+Most of the set's pictures of tumours are slices of the figshare set 1512427 (Cheng et al., Enhanced performance of
+brain tumor classification via tumor region augmentation and partition, PLOS ONE 2015), turned into JPEG and often
+mirrored. That set tells the patient and the outline; which picture is which slice is found by content.
+"""
+
+import io
+import re
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+import cv2
+import h5py
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image
+from scipy.io import loadmat
+from tqdm import tqdm
+
+from brain_tumor.data.annotations import (
+    OUTLINE_COLUMNS,
+    OUTLINES_FILE,
+    SLICE_COLUMNS,
+    SLICES_FILE,
+    Outline,
+    format_outline,
+)
+from brain_tumor.data.catalog import ANNOTATIONS_FOLDER, read_catalog
+from brain_tumor.data.images import read_images
+from brain_tumor.download.archives import copy_files, open_tree
+from brain_tumor.errors import UserError
+from brain_tumor.files import atomic_file
+
+MATCHED_SLICES, MATCHED_OUTLINES = "cheng_slices.csv", "tumor_outlines.csv"
+
+MATCH = 0.999
+"""Correlation at `SIDE` pixels from which a picture is taken for a slice.
+
+Compression and scaling leave more than that; neighbouring slices of one patient reach at most 0.975 at 96 pixels.
+"""
+
+SIDE = 64
+
+LABELS = {1: "meningioma", 2: "glioma", 3: "pituitary"}
+"""The values of `cjdata.label`."""
+
+_FOLDS_FILE = "cvind"
+_CHUNK = 512  # pictures compared at once with all slices
+
+_MATCHED_COLUMNS = dict(
+    zip(("image", "cheng_slice", "mirrored", "patient", "cheng_label", "cheng_fold"), SLICE_COLUMNS, strict=True)
+)
+
+Vectors = NDArray[np.float32]
+"""(pictures, SIDE * SIDE): greys of mean 0 and norm 1, so that the product of two is their correlation."""
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One file of the figshare set.
+
+    Attributes:
+        patient: the id without the letter that tells rescans of one person apart.
+        label: a class.
+        outline: of the tumour.
+        picture: (SIDE, SIDE), intensities as they are.
+    """
+
+    patient: str
+    label: str
+    outline: Outline
+    picture: NDArray[np.float32]
+
+
+def write_annotations(source: Path, raw: Path) -> None:
+    """Write `annotations/slices.csv` and `annotations/outlines.csv` below `raw`.
+
+    Args:
+        source: a folder with `cheng_slices.csv` and `tumor_outlines.csv`; or the figshare set 1512427: a folder of
+            its `.mat` files or of its archives as downloaded, or the one archive of all.
+        raw: holds the images of the main set.
+
+    Raises:
+        UserError: neither form, files that cannot be read, or no slice that matches an image.
+    """
+    if (source / MATCHED_SLICES).exists():
+        slices = _read_csv(source / MATCHED_SLICES, tuple(_MATCHED_COLUMNS)).rename(columns=_MATCHED_COLUMNS)
+        outlines = _read_csv(source / MATCHED_OUTLINES, OUTLINE_COLUMNS)
+    else:
+        slices, outlines = _annotate_by_content(source, raw)
+    for name, table in ((SLICES_FILE, slices), (OUTLINES_FILE, outlines)):
+        with atomic_file(raw / ANNOTATIONS_FOLDER / name) as temporary:
+            table.to_csv(temporary, index=False)
+
+
+def read_figshare(source: Path) -> tuple[dict[int, Slice], dict[int, int]]:
+    """Read the figshare set.
+
+    Args:
+        source: as for `write_annotations`.
+
+    Returns:
+        The slices, and the fold (1 to 5, cut by patient) of each, both by slice number.
+
+    Raises:
+        UserError: no slices, no folds, or a file that cannot be read.
+    """
+    slices: dict[int, Slice] = {}
+    folds: dict[int, int] = {}
+    for name, content in tqdm(_mat_files(source), desc="read slices", unit=" files", disable=None):
+        stem = PurePosixPath(name).stem
+        try:
+            if stem == _FOLDS_FILE:
+                folds = dict(enumerate(_read_folds(content), start=1))
+            else:
+                slices[int(stem)] = _read_slice(content)
+        except (OSError, KeyError, ValueError, TypeError) as error:
+            reason = " ".join(str(error).split())
+            raise UserError(f"{name} is no file of figshare article 1512427, or damaged ({reason})") from None
+    if not slices:
+        raise UserError(
+            f"BRAIN_TUMOR_ANNOTATIONS: {source} holds neither {MATCHED_SLICES} nor .mat files of figshare article "
+            "1512427"
+        )
+    if not slices.keys() <= folds.keys():
+        raise UserError(
+            f"BRAIN_TUMOR_ANNOTATIONS: {source} holds no {_FOLDS_FILE}.mat with a fold for each slice: get it from "
+            "figshare article 1512427 too"
+        )
+    return dict(sorted(slices.items())), folds
+
+
+def match(pictures: Vectors, slices: Vectors) -> tuple[NDArray[np.intp], Vectors]:
+    """Find for each picture the slice that it is most like.
+
+    Args:
+        pictures: at least one.
+        slices: at least one.
+
+    Returns:
+        For each picture the index of the best slice and its correlation, (pictures,) both.
+    """
+    best = np.empty(len(pictures), np.intp)
+    correlation = np.empty(len(pictures), np.float32)
+    for start in range(0, len(pictures), _CHUNK):
+        chunk = slice(start, start + _CHUNK)
+        products = pictures[chunk] @ slices.T  # chunk, slices
+        best[chunk] = products.argmax(axis=1)
+        correlation[chunk] = products.max(axis=1)
+    return best, correlation
+
+
+def _annotate_by_content(source: Path, raw: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    slices, folds = read_figshare(source)
+    numbers = list(slices)
+    plain = np.stack([slices[number].picture for number in numbers])
+    # Both orientations stand side by side: index modulo their number is the slice, the quotient tells the mirror.
+    vectors = _vectors(np.concatenate([plain, plain[:, :, ::-1]]))
+
+    paths = list(read_catalog(raw)["path"])
+    progress = partial(tqdm, desc="match slices", total=len(paths), unit=" images", disable=None)
+    pictures = _vectors(read_images([raw / path for path in paths], SIDE, progress))
+    best, correlation = match(pictures, vectors)
+
+    rows, outlines = [], []
+    for row in np.flatnonzero(correlation >= MATCH):
+        mirrored, index = divmod(int(best[row]), len(numbers))
+        number = numbers[index]
+        found = slices[number]
+        rows.append((paths[row], number, mirrored, found.patient, found.label, folds[number]))
+        outline = found.outline * (-1, 1) + (1, 0) if mirrored else found.outline
+        outlines.append((paths[row], format_outline(outline)))
+    if not rows:
+        raise UserError(f"BRAIN_TUMOR_ANNOTATIONS: none of the {len(numbers):,} slices in {source} matches an image")
+    return pd.DataFrame(rows, columns=list(SLICE_COLUMNS)), pd.DataFrame(outlines, columns=list(OUTLINE_COLUMNS))
+
+
+def _mat_files(source: Path) -> Iterator[tuple[str, bytes]]:
+    """Name and content of every `.mat` file, also in archives, and in archives in an archive."""
+    with open_tree(source) as tree:
+        for name in tree.names:
+            if name.endswith(".mat"):
+                with tree.open(name) as file:
+                    yield f"{source}/{name}", file.read()
+            elif name.endswith(".zip") and source.is_dir():
+                yield from _mat_files(source / name)
+            elif name.endswith(".zip"):
+                with tempfile.TemporaryDirectory() as folder:
+                    inner = PurePosixPath(name).name
+                    copy_files(tree, {name: inner}, Path(folder))
+                    yield from _mat_files(Path(folder) / inner)
+
+
+def _read_slice(content: bytes) -> Slice:
+    with h5py.File(io.BytesIO(content), "r") as file:
+        data = file["cjdata"]
+        # MATLAB writes columns first, so what h5py sees is transposed.
+        image = np.asarray(data["image"], np.float32).T
+        mask = np.asarray(data["tumorMask"]).T > 0
+        patient = "".join(map(chr, np.asarray(data["PID"]).ravel()))
+        label = LABELS[int(np.asarray(data["label"]).item())]
+    if image.ndim != 2 or mask.shape != image.shape:
+        raise ValueError(f"image of shape {image.shape}, mask of shape {mask.shape}")
+    return Slice(re.sub(r"(?<=\d)[A-Za-z]$", "", patient), label, _outline(mask), _scale(image))
+
+
+def _outline(mask: NDArray[np.bool_]) -> Outline:
+    """The border of the largest region of a mask.
+
+    Taken from `tumorMask`, not from `tumorBorder`: the mask lies as the image does, whatever the order of axes.
+    """
+    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    largest = max(contours, key=cv2.contourArea, default=np.empty((0, 1, 2)))
+    if len(largest) < 3:
+        raise ValueError("no tumour in tumorMask")
+    height, width = mask.shape
+    points: Outline = (largest[:, 0, :] + 0.5) / (width, height)  # the centre of the first pixel is at a half
+    return points
+
+
+def _read_folds(content: bytes) -> list[int]:
+    if content.startswith(b"MATLAB 5.0"):
+        values = np.asarray(loadmat(io.BytesIO(content))["cvind"])
+    else:
+        with h5py.File(io.BytesIO(content), "r") as file:
+            values = np.asarray(file["cvind"])
+    return [int(value) for value in values.ravel()]
+
+
+def _scale(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Scale as `read_image` does, without its rounding to 8 bits."""
+    small = Image.fromarray(image).resize((SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=3.0)
+    return np.asarray(small, np.float32)
+
+
+def _vectors(pictures: NDArray[np.float32] | NDArray[np.uint8]) -> Vectors:
+    """(pictures, SIDE, SIDE) to vectors; a picture of one grey becomes 0 and is like no other."""
+    vectors = pictures.reshape(len(pictures), -1).astype(np.float32)
+    vectors -= vectors.mean(axis=1, keepdims=True)
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors /= np.where(norms > 0, norms, 1)
+    return vectors
+
+
+def _read_csv(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise UserError(f"BRAIN_TUMOR_ANNOTATIONS: {path} cannot be read ({' '.join(str(error).split())})") from None
+    if tuple(table.columns) != columns:
+        raise UserError(f"{path}: columns {', '.join(table.columns)}, expected {', '.join(columns)}")
+    return table

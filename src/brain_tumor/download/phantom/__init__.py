@@ -1,0 +1,1 @@
+"""The built-in set: drawn heads with known tumours, patients and duplicates."""

@@ -1,0 +1,1 @@
+"""The search for near-duplicates among images; nothing here imports torch."""

@@ -1,0 +1,1 @@
+"""The command `brain-tumor report`: one HTML file that carries a whole study."""

@@ -1,0 +1,1 @@
+"""Which image trains, validates and tests, and what leaks."""

@@ -1,0 +1,213 @@
+"""Which image trains, validates and tests, and why.
+
+| protocol    | test                                    | train                                                    |
+| ----------- | --------------------------------------- | -------------------------------------------------------- |
+| `published` | the published test set, whole           | the whole published training set                         |
+| `leak_free` | the published test set, whole           | the published training set without copies of test images |
+| `grouped`   | one fold of five, cut by group of copies | the other folds                                          |
+| `patient`   | one fold of five, groups of one patient joined | the other folds                                   |
+
+Validation is cut out of train by the same kind of group. Of further data sets half is held back, see `_further_sets`.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.model_selection import StratifiedGroupKFold
+
+from brain_tumor.data.catalog import (
+    CLASSES,
+    EXCLUDED,
+    NEW_SOURCES,
+    SPLIT_COLUMNS,
+    SPLITS,
+    TEST,
+    TESTING,
+    TRAIN,
+    TRAINING,
+    VALIDATION,
+    main_set,
+)
+from brain_tumor.duplicates.groups import group_names
+from brain_tumor.errors import UserError
+from brain_tumor.params import SplitParams
+
+FOLDS = 5
+
+VALIDATION_SLICES = 20
+"""Train is cut into so many stratified slices, or as many as a class has groups, and validation takes its share."""
+
+COPY_OF_TEST = "copy of a test image"
+TWO_LABELS = "copies with two labels"
+WRONG_LABEL = "label differs from the annotation"
+COPY_OF_MAIN = "copy of an image of the main set"
+NOT_TRAINED_ON = "further set that is only measured on"
+"""The values of the column `reason`."""
+
+
+def assign(
+    catalog: pd.DataFrame, pairs: pd.DataFrame, slices: pd.DataFrame | None, params: SplitParams, seed: int
+) -> pd.DataFrame:
+    """Give every image its split.
+
+    Images whose label is in doubt (their copies carry another one, or the annotation says otherwise) never train or
+    validate. The published test set stays whole; the folds of `grouped` and `patient` leave them out.
+
+    Args:
+        catalog: columns `path, class, part, digest`, a row an image.
+        pairs: copies, columns `first` and `second`, row numbers of the catalog.
+        slices: annotations, columns `image`, `patient`, `label`; None where there are none.
+        params: protocol, fold and share of validation.
+        seed: decides which groups make a fold.
+
+    Returns:
+        `SPLIT_COLUMNS`, a row an image in the order of the catalog.
+
+    Raises:
+        UserError: a protocol that this data set cannot serve, or a split in which a class is empty.
+    """
+    split = catalog.assign(group=group_names(catalog["path"].tolist(), pairs), patient="", split="", reason="")
+    if slices is not None:
+        split["patient"] = split["path"].map(slices.set_index("image")["patient"]).fillna("")
+    main = main_set(split).copy()
+    doubt = _doubtful_labels(main, slices)
+    PROTOCOLS[params.protocol](main, doubt, params, seed)
+    main.loc[main["split"].eq("") & doubt.ne(""), ["split", "reason"]] = EXCLUDED
+    excluded = main["split"].eq(EXCLUDED) & doubt.ne("")
+    main.loc[excluded, "reason"] = doubt[excluded]
+    _cut_validation(main, params, seed)
+    _check(main, params)
+    further = _further_sets(split.drop(main.index), set(main["group"]), params)
+    return pd.concat([main, further]).loc[split.index, list(SPLIT_COLUMNS)]
+
+
+def _further_sets(images: pd.DataFrame, main_groups: set[str], params: SplitParams) -> pd.DataFrame:
+    """Hold back half of further sets, by group; the other half trains if it is asked to.
+
+    Which half a group belongs to depends on its name alone, so that it stays whatever the seed and the protocol are.
+    """
+    split = images.copy()
+    copied = split["group"].isin(main_groups)
+    held_back = split["group"].map(lambda name: hashlib.sha256(name.encode()).digest()[0] % 2 == 0).astype(bool)
+    split["split"] = TRAIN if params.additional == "train" else EXCLUDED
+    split["reason"] = "" if params.additional == "train" else NOT_TRAINED_ON
+    split.loc[held_back, ["split", "reason"]] = [NEW_SOURCES, ""]
+    split.loc[copied, ["split", "reason"]] = [EXCLUDED, COPY_OF_MAIN]
+    return split
+
+
+def patient_of(name: str) -> str:
+    """The person behind an identifier: a suffix letter marks what is probably another scan of one person."""
+    return re.sub(r"(?<=\d)[A-Za-z]$", "", name)
+
+
+def _published(split: pd.DataFrame, doubt: pd.Series, params: SplitParams, seed: int) -> None:  # noqa: ARG001
+    _needs_parts(split, params)
+    split.loc[split["part"] == TESTING, "split"] = TEST
+    split.loc[split["part"].eq(TRAINING) & doubt.eq(""), "split"] = TRAIN
+
+
+def _leak_free(split: pd.DataFrame, doubt: pd.Series, params: SplitParams, seed: int) -> None:
+    _published(split, doubt, params, seed)
+    copied = split["group"].isin(split.loc[split["split"] == TEST, "group"]) & split["part"].eq(TRAINING)
+    split.loc[copied, "split"] = EXCLUDED
+    split.loc[copied, "reason"] = COPY_OF_TEST
+
+
+def _grouped(split: pd.DataFrame, doubt: pd.Series, params: SplitParams, seed: int) -> None:
+    _fold(split, doubt, split["group"], params, seed)
+
+
+def _patient(split: pd.DataFrame, doubt: pd.Series, params: SplitParams, seed: int) -> None:
+    if split["patient"].eq("").all():
+        raise UserError(
+            "split.protocol: patient needs annotations: set download.annotations: true and let BRAIN_TUMOR_ANNOTATIONS "
+            "name the folder that holds them (README, patients and outlines)"
+        )
+    _fold(split, doubt, joined_by_patient(split), params, seed)
+
+
+PROTOCOLS: Mapping[str, Callable[[pd.DataFrame, pd.Series, SplitParams, int], None]] = {
+    "published": _published,
+    "leak_free": _leak_free,
+    "grouped": _grouped,
+    "patient": _patient,
+}
+
+
+def _fold(split: pd.DataFrame, doubt: pd.Series, units: pd.Series, params: SplitParams, seed: int) -> None:
+    sure = np.flatnonzero(doubt.eq(""))
+    folds = _stratified(split.iloc[sure], units.iloc[sure], FOLDS, seed)
+    split.loc[split.index[sure], "split"] = np.where(folds == params.fold, TEST, TRAIN)
+
+
+def _cut_validation(split: pd.DataFrame, params: SplitParams, seed: int) -> None:
+    """Move about `validation` of train to validation, by group, and by patient under `patient`."""
+    train = np.flatnonzero(split["split"] == TRAIN)
+    units = joined_by_patient(split) if params.protocol == "patient" else split["group"]
+    slices = min(VALIDATION_SLICES, _fewest_units(split.iloc[train], units.iloc[train]))
+    numbers = _stratified(split.iloc[train], units.iloc[train], slices, seed)
+    chosen = numbers < min(max(1, round(params.validation * slices)), slices - 1)
+    split.loc[split.index[train[chosen]], "split"] = VALIDATION
+
+
+def _stratified(images: pd.DataFrame, units: pd.Series, folds: int, seed: int) -> NDArray[np.int64]:
+    """(images,), the number of the fold: units stay whole, classes and sizes are alike in all folds."""
+    if _fewest_units(images, units) < max(folds, 2):
+        raise UserError(f"split: a class has fewer than {max(folds, 2)} groups of copies or patients: add pictures")
+    numbers = np.empty(len(images), np.int64)
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    for number, (_, rows) in enumerate(splitter.split(images, images["class"], units)):
+        numbers[rows] = number
+    return numbers
+
+
+def _fewest_units(images: pd.DataFrame, units: pd.Series) -> int:
+    return int(units.groupby(images["class"]).nunique().min())
+
+
+def _doubtful_labels(split: pd.DataFrame, slices: pd.DataFrame | None) -> pd.Series:
+    """Why the label of each image is in doubt; empty where it is not."""
+    doubt = pd.Series("", index=split.index)
+    doubt[split.groupby("group")["class"].transform("nunique") > 1] = TWO_LABELS
+    if slices is not None:
+        known = split["path"].map(slices.set_index("image")["label"])
+        doubt[known.notna() & known.ne(split["class"])] = WRONG_LABEL
+    return doubt
+
+
+def joined_by_patient(split: pd.DataFrame) -> pd.Series:
+    """Groups of copies, joined where they show one patient: for each image the name of what is independent of the rest.
+
+    Args:
+        split: columns `group` and `patient`, empty where none is known.
+    """
+    people = split["patient"].map(patient_of)
+    unit = split["group"].copy()
+    while True:
+        joined = unit.groupby(split["group"]).transform("min")
+        known = people.ne("")
+        joined[known] = joined[known].groupby(people[known]).transform("min")
+        if joined.equals(unit):
+            return unit
+        unit = joined
+
+
+def _needs_parts(split: pd.DataFrame, params: SplitParams) -> None:
+    if not {TRAINING, TESTING} <= set(split["part"]):
+        raise UserError(
+            f"split.protocol: {params.protocol} needs the folders {TRAINING} and {TESTING}, and this data set has only "
+            "folders of classes: use grouped"
+        )
+
+
+def _check(split: pd.DataFrame, params: SplitParams) -> None:
+    for name in SPLITS:
+        for missing in sorted(set(CLASSES) - set(split.loc[split["split"] == name, "class"])):
+            raise UserError(
+                f"split.protocol: {params.protocol} leaves no {missing} in {name}: more pictures are needed"
+            )

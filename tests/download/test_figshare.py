@@ -1,0 +1,264 @@
+import io
+import zipfile
+
+import cv2
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from scipy.io import savemat
+
+from brain_tumor.data.annotations import outline_mask, read_outlines, read_slices
+from brain_tumor.data.catalog import CLASSES
+from brain_tumor.download.figshare import LABELS, match, write_annotations
+from brain_tumor.errors import UserError
+
+HEIGHT, WIDTH = 120, 140
+PATIENTS = {1: "100360", 2: "MR040240B", 3: "MR040240C", 4: "12A7"}
+SLICE_LABELS = {1: 1, 2: 2, 3: 2, 4: 3}
+FOLDS = {1: 5, 2: 2, 3: 2, 4: 1}
+
+
+def draw(number):
+    """Intensities as a scanner gives them and the mask of a tumour that lies left, and is wider than high."""
+    rng = np.random.default_rng(number)
+    coarse = rng.uniform(0, 3_000, (9, 9)).astype(np.float32)
+    image = cv2.resize(coarse, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    cv2.ellipse(mask, (30 + 3 * number, 70), (22, 11), 20, 0, 360, 1, -1)
+    image[mask > 0] += 2_000
+    return image.round().astype(np.int16), mask
+
+
+def mat_bytes(number, **changes):
+    """A file as MATLAB 7.3 writes it: a header of 512 bytes, then HDF5 with columns first."""
+    image, mask = draw(number)
+    values = {
+        "image": image.T,
+        "tumorMask": mask.T,
+        "PID": np.array([[ord(letter)] for letter in PATIENTS[number]], np.uint16),
+        "label": np.array([[SLICE_LABELS[number]]], np.float64),
+    } | changes
+    file = io.BytesIO()
+    with h5py.File(file, "w", userblock_size=512) as data:
+        for name, value in values.items():
+            if value is not None:
+                data[f"cjdata/{name}"] = value
+    content = bytearray(file.getvalue())
+    header = b"MATLAB 7.3 MAT-file"
+    content[: len(header)] = header
+    return bytes(content)
+
+
+def fold_bytes():
+    file = io.BytesIO()
+    with h5py.File(file, "w", userblock_size=512) as data:
+        data["cvind"] = np.array([list(FOLDS.values())], np.float64)
+    return file.getvalue()
+
+
+def old_fold_bytes():
+    file = io.BytesIO()
+    savemat(file, {"cvind": np.array([[fold] for fold in FOLDS.values()])})
+    return file.getvalue()
+
+
+def figshare_files():
+    return {f"{number}.mat": mat_bytes(number) for number in PATIENTS} | {"cvind.mat": fold_bytes(), "README.txt": b"?"}
+
+
+def write_files(folder, files):
+    folder.mkdir()
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    return folder
+
+
+def zip_bytes(files):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return file.getvalue()
+
+
+@pytest.fixture
+def raw(tmp_path):
+    """Pictures of slices, changed as in the published set, and others; the truth is in `TRUTH`."""
+    folder = tmp_path / "raw"
+    rng = np.random.default_rng(0)
+    for name in CLASSES:
+        (folder / "Training" / name).mkdir(parents=True)
+        noise = rng.integers(0, 256, (9, 9), dtype=np.uint8)
+        Image.fromarray(noise).resize((100, 100)).save(folder / "Training" / name / "other.jpg")
+        Image.new("L", (50, 50)).save(folder / "Training" / name / "black.jpg")
+    for path, (number, mirrored, _) in TRUTH.items():
+        image, _ = draw(number)
+        grey = np.interp(image, (image.min(), image.max()), (0, 255)).astype(np.uint8)
+        picture = Image.fromarray(grey[:, ::-1] if mirrored else grey)
+        if "resized" in path:
+            picture = picture.resize((225, 225)).convert("RGB")
+        picture.save(folder / path, quality=80)
+    return folder
+
+
+TRUTH = {  # slice, mirrored, patient
+    "Training/glioma/a.jpg": (2, 0, "MR040240"),
+    "Training/glioma/b-resized.jpg": (3, 1, "MR040240"),
+    "Training/meningioma/a.jpg": (1, 0, "100360"),
+    "Training/meningioma/b.jpg": (1, 1, "100360"),
+    "Training/meningioma/c-resized.jpg": (4, 0, "12A7"),  # in the wrong folder
+}
+
+
+FORMS = {
+    "files": lambda folder: write_files(folder, figshare_files()),
+    "archives": lambda folder: write_files(
+        folder,
+        {
+            "one.zip": zip_bytes({"1.mat": mat_bytes(1), "2.mat": mat_bytes(2)}),
+            "two.zip": zip_bytes({"sub/3.mat": mat_bytes(3), "4.mat": mat_bytes(4)}),
+            "cvind.mat": old_fold_bytes(),
+        },
+    ),
+    "one archive of all": lambda folder: (
+        write_files(
+            folder,
+            {
+                "1512427.zip": zip_bytes(
+                    {
+                        "one.zip": zip_bytes({f"{number}.mat": mat_bytes(number) for number in PATIENTS}),
+                        "cvind.mat": fold_bytes(),
+                    }
+                )
+            },
+        )
+        / "1512427.zip"
+    ),
+}
+
+
+@pytest.mark.parametrize("make", FORMS.values(), ids=FORMS.keys())
+def test_each_picture_of_a_slice_is_found_and_no_other(tmp_path, raw, make):
+    write_annotations(make(tmp_path / "figshare"), raw)
+
+    slices = read_slices(raw)
+    found = {row.image: (int(row.slice), int(row.mirrored), row.patient) for row in slices.itertuples()}
+    assert found == TRUTH
+    for row in slices.itertuples():
+        number = int(row.slice)
+        assert row.label == LABELS[SLICE_LABELS[number]]
+        assert row.fold == FOLDS[number]
+
+
+def test_the_outline_lies_where_the_tumour_is_in_the_picture(tmp_path, raw):
+    write_annotations(write_files(tmp_path / "figshare", figshare_files()), raw)
+
+    outlines = read_outlines(raw)
+    assert outlines.keys() == TRUTH.keys()
+    for path, (number, mirrored, _) in TRUTH.items():
+        truth = draw(number)[1].astype(bool)
+        truth = truth[:, ::-1] if mirrored else truth
+        drawn = outline_mask(outlines[path], HEIGHT, WIDTH)
+        assert (drawn & truth).sum() / (drawn | truth).sum() > 0.97
+
+
+def test_the_largest_region_of_a_mask_is_the_tumour(tmp_path, raw):
+    mask = draw(1)[1]
+    speck = mask.copy()
+    speck[2:4, 2:5] = 1
+    files = figshare_files() | {"1.mat": mat_bytes(1, tumorMask=speck.T)}
+
+    write_annotations(write_files(tmp_path / "figshare", files), raw)
+
+    drawn = outline_mask(read_outlines(raw)["Training/meningioma/a.jpg"], HEIGHT, WIDTH)
+    assert not drawn[:5, :5].any()
+    assert drawn.any()
+
+
+def test_match_agrees_with_numpy(monkeypatch):
+    monkeypatch.setattr("brain_tumor.download.figshare._CHUNK", 3)
+    rng = np.random.default_rng(2)
+    pictures, slices = rng.normal(size=(10, 50)).astype(np.float32), rng.normal(size=(7, 50)).astype(np.float32)
+    unit = [(v - v.mean(1, keepdims=True)) / (v.std(1, keepdims=True) * np.sqrt(50)) for v in (pictures, slices)]
+    expected = np.corrcoef(pictures, slices)[:10, 10:]
+
+    best, correlation = match(*unit)
+
+    np.testing.assert_array_equal(best, expected.argmax(1))
+    np.testing.assert_allclose(correlation, expected.max(1), atol=1e-5)
+
+
+BAD = {
+    "empty folder": ({}, "neither cheng_slices.csv nor .mat files"),
+    "no folds": ({"1.mat": mat_bytes(1)}, "cvind.mat"),
+    "folds of others": ({"5.mat": mat_bytes(1), "cvind.mat": fold_bytes()}, "cvind.mat"),
+    "no slice": ({"cvind.mat": fold_bytes()}, "neither"),
+    "cut off": ({"1.mat": mat_bytes(1)[:3_000]}, "1.mat"),
+    "0 bytes": ({"1.mat": b""}, "1.mat"),
+    "other name": ({"one.mat": mat_bytes(1)}, "one.mat"),
+    "unknown label": ({"1.mat": mat_bytes(1, label=np.array([[4.0]]))}, "1.mat"),
+    "no mask": ({"1.mat": mat_bytes(1, tumorMask=None)}, "1.mat"),
+    "empty mask": ({"1.mat": mat_bytes(1, tumorMask=np.zeros((WIDTH, HEIGHT)))}, "no tumour"),
+    "mask of another size": ({"1.mat": mat_bytes(1, tumorMask=np.ones((9, 9)))}, "mask of shape"),
+    "damaged archive": ({"a.zip": zip_bytes({"1.mat": mat_bytes(1)})[:500]}, "a.zip"),
+    "folds of 0 bytes": ({"1.mat": mat_bytes(1), "cvind.mat": b""}, "cvind.mat"),
+    "old folds cut off": ({"1.mat": mat_bytes(1), "cvind.mat": old_fold_bytes()[:150]}, "cvind.mat"),
+}
+
+
+@pytest.mark.parametrize(("files", "reason"), BAD.values(), ids=BAD.keys())
+def test_bad_files_are_named_in_one_line(tmp_path, raw, files, reason):
+    folder = write_files(tmp_path / "figshare", files)
+
+    with pytest.raises(UserError) as caught:
+        write_annotations(folder, raw)
+
+    assert reason in str(caught.value)
+    assert str(folder) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not (raw / "annotations").exists()
+
+
+def test_slices_that_match_nothing_are_refused(tmp_path, raw):
+    for path in TRUTH:
+        (raw / path).unlink()
+    folder = write_files(tmp_path / "figshare", figshare_files())
+
+    with pytest.raises(UserError, match="none of the 4 slices"):
+        write_annotations(folder, raw)
+
+
+@pytest.mark.parametrize("name", ["cheng_slices.csv", "tumor_outlines.csv"])
+@pytest.mark.parametrize("content", [None, b"", b"other,columns\n", b"\xff\xfe\xff"])
+def test_bad_tables_are_named_in_one_line(tmp_path, raw, name, content):
+    tables = {
+        "cheng_slices.csv": b"image,cheng_slice,mirrored,patient,cheng_label,cheng_fold\n",
+        "tumor_outlines.csv": b"image,outline\n",
+    }
+    folder = write_files(tmp_path / "tables", tables | {name: content or b""})
+    if content is None:
+        (folder / name).unlink()
+
+    with pytest.raises(UserError) as caught:
+        write_annotations(folder, raw)
+
+    assert name in str(caught.value)
+    assert str(folder) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.real_data
+def test_tables_beside_the_published_set_keep_every_row(real_data, tmp_path):
+    source = real_data.parent
+    if not (source / "cheng_slices.csv").is_file():
+        pytest.skip("no annotations beside the archive")
+
+    write_annotations(source, tmp_path)
+
+    given = pd.read_csv(source / "cheng_slices.csv", dtype=str)
+    slices = read_slices(tmp_path)
+    assert len(slices) == len(given) == len(read_outlines(tmp_path)) == 4_750
+    assert list(slices["patient"]) == list(given["patient"])
+    assert list(slices["slice"]) == list(given["cheng_slice"])

@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+from scipy.stats import betabinom
+
+from brain_tumor.evaluation.conformal import class_thresholds, prediction_sets, set_sizes
+
+
+def simulated(rng, images):
+    """Exchangeable images of four classes; the classifier is bad at the first and its probabilities are wrong."""
+    labels = rng.choice(4, images, p=[0.1, 0.2, 0.3, 0.4])
+    skill = np.array([0.5, 2, 3, 4])[labels]
+    logits = rng.normal(size=(images, 4)) * 2
+    logits[np.arange(images), labels] += skill
+    odds = np.exp(logits * 1.7)
+    return odds / odds.sum(axis=1, keepdims=True), labels
+
+
+@pytest.mark.parametrize("coverage", [0.9, 0.95])
+def test_every_class_is_covered_as_promised_on_exchangeable_data(rng, coverage):
+    covered = np.zeros(4)
+    repeats = 200
+    for _ in range(repeats):
+        thresholds = class_thresholds(*simulated(rng, 400), coverage)
+        probabilities, labels = simulated(rng, 400)
+        sets = prediction_sets(probabilities, thresholds)
+        hits = sets[np.arange(400), labels]
+        covered += [hits[labels == index].mean() for index in range(4)]
+    mean = covered / repeats
+    assert (mean >= coverage - 0.012).all()  # the promise, and what 200 repeats leave to chance
+    assert (mean <= coverage + 1 / 30 + 0.012).all()  # and not much more: at most 1 / (n + 1) for n of a class
+
+
+def test_coverage_is_distributed_as_theory_says(rng):
+    # With n scores without ties, the number covered of m new images is beta-binomial (Angelopoulos and Bates 2023).
+    n, m, coverage = 19, 50, 0.9
+    counts = []
+    for _ in range(2000):
+        scores = rng.random(n + m)
+        pairs = np.stack([1 - scores, scores], axis=1)
+        threshold = class_thresholds(pairs[:n], np.zeros(n, int), coverage)
+        counts.append(prediction_sets(pairs[n:], threshold)[:, 0].sum())
+    rank = 18  # 20 * 0.9
+    expected = betabinom(m, rank, n + 1 - rank)
+    assert np.mean(counts) == pytest.approx(expected.mean(), abs=0.35)
+    assert np.std(counts) == pytest.approx(expected.std(), rel=0.1)
+
+
+def test_threshold_by_hand():
+    own = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1])
+    probabilities = np.stack([own, 1 - own], axis=1)
+    labels = np.zeros(9, int)
+    assert class_thresholds(probabilities, labels, 0.8)[0] == pytest.approx(1 - 0.2)  # the 8th of 9: 10 * 0.8
+    assert class_thresholds(probabilities, labels, 0.9)[0] == pytest.approx(1 - 0.1)  # the 9th: 10 * 0.9, not above
+    sets = prediction_sets([[0.21, 0.79], [0.19, 0.81]], class_thresholds(probabilities, labels, 0.8))
+    assert sets[:, 0].tolist() == [True, False]
+
+
+def test_a_class_with_too_few_images_is_in_every_set():
+    probabilities = np.tile([1.0, 0.0], (18, 1))
+    thresholds = class_thresholds(probabilities, np.zeros(18, int), 0.95)  # 19 * 0.95 is above 18
+    assert thresholds.tolist() == [1, 1]
+    assert prediction_sets([[0.0, 1.0], [1.0, 0.0]], thresholds).all()
+    enough = class_thresholds(np.tile([0.6, 0.4], (19, 1)), np.zeros(19, int), 0.95)
+    assert enough.tolist() == [pytest.approx(0.4), 1]
+
+
+def test_higher_coverage_never_makes_a_set_smaller(rng):
+    probabilities, labels = simulated(rng, 300)
+    small, large = (prediction_sets(probabilities, class_thresholds(probabilities, labels, c)) for c in (0.9, 0.95))
+    assert (large >= small).all()
+    assert large.sum() > small.sum()
+
+
+def test_sizes_by_hand():
+    sets = np.array([[1, 0, 0], [1, 1, 0], [0, 0, 0], [0, 1, 0]], bool)
+    table = set_sizes(sets, np.array([0, 0, 1, 1]), ["a", "b", "c"]).set_index("class")
+    assert table.loc["all"].to_dict() == {"images": 4, "coverage": 0.75, "mean_size": 1, "single": 0.5, "empty": 0.25}
+    assert table.loc["a"].to_dict() == {"images": 2, "coverage": 1, "mean_size": 1.5, "single": 0.5, "empty": 0}
+    assert table.loc["c", "images"] == 0
+    assert np.isnan(table.loc["c", "coverage"])
+
+
+@pytest.mark.parametrize("coverage", [0, 1, 1.5])
+def test_refuses_promises_that_cannot_be_kept(coverage):
+    with pytest.raises(ValueError, match="coverage"):
+        class_thresholds([[1.0, 0.0]], [0], coverage)

@@ -1,0 +1,221 @@
+import logging
+import os
+
+import numpy as np
+import pytest
+import torch
+
+from brain_tumor.model import features as module
+from brain_tumor.model.features import FeatureCache, cache_folder, front_key, open_cache
+from brain_tumor.training.run import build
+
+
+@pytest.fixture
+def classifier(train_params, arrays):
+    torch.manual_seed(0)
+    return build(train_params.model_copy(update={"trainable": "block5"}), arrays, 0).eval()
+
+
+@pytest.fixture
+def computed(monkeypatch):
+    """How many images passed the frozen layers."""
+    counts = []
+    original = module._front
+    monkeypatch.setattr(
+        module, "_front", lambda model, images, device: counts.append(len(images)) or original(model, images, device)
+    )
+    return counts
+
+
+def age_of_blocks(folder):
+    """Times of use a minute apart, in the order in which they are: a test is faster than the clock of a file system."""
+    blocks = sorted(folder.glob("*/*.npy"), key=lambda path: path.stat().st_mtime_ns)
+    for number, path in enumerate(blocks):
+        os.utime(path, (60 * number, 60 * number))
+
+
+def test_heads_share_features_unless_the_whole_trunk_is_frozen(train_params, arrays):
+    def key(head, trainable):
+        torch.manual_seed(0)
+        return front_key(build(train_params.model_copy(update={"head": head, "trainable": trainable}), arrays, 0))
+
+    assert key("pooled", "block5") == key("multilevel", "block5")
+    assert key("pooled", "head") != key("multilevel", "head")
+
+
+def test_running_statistics_of_frozen_layers_stay_as_they_are(train_params, arrays, cache):
+    changes = {"backbone": "vgg16_bn", "head": "pooled", "trainable": "block5"}
+    fresh = build(train_params.model_copy(update=changes), arrays, 0)
+    before = front_key(fresh)
+
+    features = cache.compute(fresh, arrays.train.images)
+
+    assert front_key(fresh) == before
+    expected = fresh.eval().front(torch.from_numpy(arrays.train.images[:4]))
+    torch.testing.assert_close(features.gather(np.arange(4)), expected, rtol=1e-2, atol=1e-3)
+
+
+def test_features_are_the_output_of_the_frozen_layers(classifier, arrays, cache):
+    images = arrays.train.images
+    with torch.no_grad():
+        expected = classifier.front(torch.from_numpy(images))
+
+    features = cache.compute(classifier, images)
+
+    rows = np.array([5, 0, 63])
+    torch.testing.assert_close(features.gather(rows), expected[rows], rtol=2e-3, atol=1e-3)
+    assert len(features) == len(images)
+
+
+def test_what_is_known_is_not_computed_again(classifier, arrays, cache, computed):
+    images = arrays.train.images
+    first = cache.compute(classifier, images[:40])
+    again = cache.compute(classifier, images[:40])
+    more = cache.compute(classifier, images)
+
+    assert sum(computed) == len(images)
+    assert torch.equal(first.gather(np.arange(40)), again.gather(np.arange(40)))
+    assert torch.equal(first.gather(np.arange(40)), more.gather(np.arange(40)))
+
+
+def test_features_do_not_depend_on_what_was_computed_before(classifier, arrays, tmp_path):
+    images = arrays.train.images
+    whole = FeatureCache(tmp_path / "whole", 10**9).compute(classifier, images)
+    pieces = FeatureCache(tmp_path / "pieces", 10**9)
+    for start in range(0, len(images), 7):
+        pieces.compute(classifier, images[start : start + 7])
+
+    rows = np.arange(len(images))
+    assert torch.equal(pieces.compute(classifier, images).gather(rows), whole.gather(rows))
+
+
+def test_equal_images_are_computed_once(classifier, arrays, cache, computed):
+    twice = np.concatenate([arrays.train.images[:3], arrays.train.images[:3]])
+
+    features = cache.compute(classifier, twice)
+
+    assert sum(computed) == 3
+    assert torch.equal(features.gather(np.array([0, 1, 2])), features.gather(np.array([3, 4, 5])))
+
+
+def test_other_weights_have_entries_of_their_own(classifier, arrays, cache, computed):
+    cache.compute(classifier, arrays.test.images)
+    key = front_key(classifier)
+    with torch.no_grad():
+        classifier.trunk[0].bias[0] += 1
+
+    cache.compute(classifier, arrays.test.images)
+
+    assert front_key(classifier) != key
+    assert sum(computed) == 2 * len(arrays.test)
+
+
+def test_trained_weights_do_not_change_the_key(classifier):
+    key = front_key(classifier)
+    with torch.no_grad():
+        classifier.trunk[28].weight += 1
+
+    assert front_key(classifier) == key
+
+
+def test_a_block_without_digests_counts_as_absent(classifier, arrays, cache, computed):
+    cache.compute(classifier, arrays.test.images)
+    (unfinished,) = cache.folder.rglob("*.digests.npy")
+    unfinished.unlink()
+    block = next(path for path in cache.folder.rglob("*.npy"))
+    block.write_bytes(block.read_bytes()[:200])
+
+    features = cache.compute(classifier, arrays.test.images)
+
+    assert sum(computed) == 2 * len(arrays.test)
+    assert torch.isfinite(features.gather(np.arange(len(features)))).all()
+
+
+def test_an_interrupted_computation_keeps_whole_blocks(classifier, arrays, cache, monkeypatch, computed):
+    monkeypatch.setattr(module, "BLOCK", 8)
+    original = module._front
+
+    def stop_after_two(model, images, device):
+        if sum(computed) >= 16:
+            raise KeyboardInterrupt
+        return original(model, images, device)
+
+    monkeypatch.setattr(module, "_front", stop_after_two)
+    with pytest.raises(KeyboardInterrupt):
+        cache.compute(classifier, arrays.test.images)
+    monkeypatch.setattr(module, "_front", original)
+
+    cache.compute(classifier, arrays.test.images)
+
+    assert sum(computed) == len(arrays.test)
+
+
+def test_what_was_used_longest_ago_is_dropped(classifier, arrays, tmp_path, computed):
+    old, recent, new = arrays.train.images[:8], arrays.train.images[8:16], arrays.train.images[16:24]
+    for images in (recent, old, recent):
+        FeatureCache(tmp_path, 10**9).compute(classifier, images)
+    age_of_blocks(tmp_path)
+    size = next(path.stat().st_size for path in tmp_path.glob("*/*.npy") if "digests" not in path.name)
+    computed.clear()
+
+    FeatureCache(tmp_path, limit=2 * size).compute(classifier, new)
+
+    assert sum(computed) == 8
+    FeatureCache(tmp_path, 10**9).compute(classifier, recent)
+    FeatureCache(tmp_path, 10**9).compute(classifier, new)
+    assert sum(computed) == 8, "dropped what was used since"
+    FeatureCache(tmp_path, 10**9).compute(classifier, old)
+    assert sum(computed) == 16
+
+
+def test_what_a_run_uses_itself_is_never_dropped(classifier, arrays, tmp_path):
+    cache = FeatureCache(tmp_path, limit=1)
+    for part in (arrays.train, arrays.validation):
+        cache.fill(classifier, part.images)
+
+    assert len(cache.open(classifier, arrays.train.images)) == len(arrays.train)
+
+
+def test_temporary_files_of_a_killed_run_go_too(classifier, arrays, tmp_path):
+    folder = tmp_path / front_key(classifier)
+    folder.mkdir()
+    left = folder / ".abandoned-x.npy"
+    left.write_bytes(bytes(1000))
+
+    FeatureCache(tmp_path, limit=1).compute(classifier, arrays.test.images)
+
+    assert not left.exists()
+
+
+def test_without_frozen_layers_features_are_the_pixels(train_params, arrays, cache):
+    classifier = build(train_params.model_copy(update={"trainable": "all"}), arrays, 0)
+
+    features = cache.compute(classifier, arrays.test.images)
+
+    assert np.array_equal(features.gather(np.array([2, 1])).numpy(), arrays.test.images[[2, 1]])
+    assert not cache.folder.exists()
+
+
+def test_half_precision_that_overflows_is_refused(classifier, arrays, cache):
+    with torch.no_grad():
+        classifier.trunk[0].weight *= 1e9
+
+    with pytest.raises(ValueError, match="exceed the range of half precision"):
+        cache.compute(classifier, arrays.test.images)
+
+
+def test_place_and_limit_come_from_the_environment(tmp_path):
+    cache = open_cache({"BRAIN_TUMOR_CACHE": str(tmp_path), "BRAIN_TUMOR_CACHE_GB": "0.5"})
+
+    assert cache.folder == tmp_path / "features"
+    assert cache.limit == 5 * 10**8
+    assert cache_folder({}).as_posix() == ".cache"
+
+
+def test_the_log_says_what_is_computed(classifier, arrays, cache, caplog):
+    caplog.set_level(logging.INFO)
+
+    cache.compute(classifier, arrays.test.images)
+
+    assert f"features: {len(arrays.test)} images, 0 at hand, {len(arrays.test)} to compute" in caplog.text
+    assert "features: the cache holds 0.00 of at most 1 GB" in caplog.text
