@@ -3,9 +3,9 @@
 The truth are the annotations: two images are copies exactly if they show the same slice. Changed copies are made from
 a random sample of the set, one at a time beside the whole set, so that each must be found among all other pictures.
 
-    python benchmarks/copy_threshold.py data/raw
+    python benchmarks/duplicate_threshold.py data/raw
 
-writes `copy_threshold.csv` and `copy_threshold.png` beside this file. `data/raw` needs annotations.
+writes `duplicate_threshold.csv` and `duplicate_threshold.png` beside this file. `data/raw` needs annotations.
 """
 
 import argparse
@@ -128,9 +128,9 @@ def main() -> None:
     table = pd.DataFrame(rows)
     table["recall"] = table["found"] / table["copies"]
     table["precision"] = table["found"] / (table["found"] + table["false"])
-    with atomic_file(arguments.out / "copy_threshold.csv") as temporary:
+    with atomic_file(arguments.out / "duplicate_threshold.csv") as temporary:
         table.to_csv(temporary, index=False, float_format="%.4f")
-    save(figure(table), arguments.out / "copy_threshold.png")
+    save(figure(table), arguments.out / "duplicate_threshold.png")
 
 
 def known_pairs(images: Pixels, slices: np.ndarray) -> list[dict[str, float]]:
@@ -188,7 +188,7 @@ def at_size(picture: Pixels) -> Pixels:
 
 def figure(table: pd.DataFrame) -> Figure:
     """Left: over the threshold. Right: over the change, at the threshold of `params.yaml`."""
-    chosen = load_params(HERE.parent / "params.yaml").split.copy_threshold
+    chosen = load_params(HERE.parent / "params.yaml").split.duplicate_threshold
     drawn = Figure(figsize=(10, 4), layout="constrained")
     left, right = drawn.subplots(1, 2)
 
@@ -197,7 +197,7 @@ def figure(table: pd.DataFrame) -> Figure:
     left.plot(known["threshold"], known["recall"], color=BLUE, label="recall, copies in the set")
     left.plot(changed.index, changed["found"] / changed["copies"], "--", color=BLUE, label="recall, changed copies")
     left.plot(known["threshold"], known["precision"], color=VERMILLION, label="precision, pairs of the set")
-    left.axvline(chosen, color=GREY, linestyle=":", label=f"split.copy_threshold: {chosen:g}")
+    left.axvline(chosen, color=GREY, linestyle=":", label=f"split.duplicate_threshold: {chosen:g}")
     left.set(xlabel="threshold", title="Copies by threshold")
     left.legend()
 

@@ -14,7 +14,7 @@ import pandas as pd
 from brain_tumor.data.catalog import TESTING, TRAINING, read_catalog
 from brain_tumor.data.images import Pixels, read_image
 from brain_tumor.duplicates.correlation import plain_correlation
-from brain_tumor.duplicates.search import EQUAL, find_copies
+from brain_tumor.duplicates.search import EQUAL, find_duplicates
 from brain_tumor.duplicates.views import FLIPS, flipped
 from brain_tumor.figures.sheets import pair_sheet
 from brain_tumor.figures.style import save
@@ -30,9 +30,9 @@ def main() -> None:
     parser.add_argument("raw", type=Path, help="folder with images")
     parser.add_argument("--out", type=Path, default=HERE, help="folder of the picture")
     arguments = parser.parse_args()
-    threshold = load_params(HERE.parent / "params.yaml").split.copy_threshold
+    threshold = load_params(HERE.parent / "params.yaml").split.duplicate_threshold
     catalog = read_catalog(arguments.raw)
-    leaks = leaked(catalog, find_copies(arguments.raw, catalog, threshold))
+    leaks = leaked(catalog, find_duplicates(arguments.raw, catalog, threshold))
     draw(arguments.raw, leaks, threshold, arguments.out / "extra_copies.png")
 
 
@@ -40,7 +40,7 @@ def leaked(catalog: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
     """Pairs of a test image and its copy in training: columns `test`, `train` and `kind`, without equal files."""
     swapped = pairs.rename(columns={"first": "second", "second": "first"})
     both = pd.concat([pairs, swapped], ignore_index=True)
-    part, path, digest = (catalog[name].to_numpy() for name in ("part", "path", "digest"))
+    part, path, digest = (catalog[name].to_numpy() for name in ("folder", "path", "digest"))
     both = both[(part[both["first"]] == TESTING) & (part[both["second"]] == TRAINING)]
     also = np.isin(digest[both["first"]], digest[part == TRAINING])
     both = both[(both["kind"] != EQUAL) & ~also]

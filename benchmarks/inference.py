@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from brain_tumor.data.catalog import TESTING, published_copies, read_split
+from brain_tumor.data.catalog import TESTING, published_duplicates, read_split
 from brain_tumor.files import atomic_file
 from brain_tumor.serving.inputs import read_bytes
 from brain_tumor.serving.predictor import Predictor
@@ -106,7 +106,7 @@ def in_batches(predictor: Predictor, paths: Sequence[Path]) -> float:
 def tell_accuracy(split_file: Path, predictors: Mapping[str, Predictor], peer_python: str | None) -> None:
     """Print how many test images without a copy in the published training set each calls rightly."""
     split = read_split(split_file)
-    chosen = split[(split["part"] == TESTING) & ~split["path"].isin(published_copies(split))]
+    chosen = split[(split["folder"] == TESTING) & ~split["path"].isin(published_duplicates(split))]
     paths = [split_file.parent / "raw" / path for path in chosen["path"]]
     truth = chosen["class"].tolist()
     called = {

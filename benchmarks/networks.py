@@ -18,7 +18,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from brain_tumor.data.arrays import Arrays, Part, open_arrays
+from brain_tumor.data.arrays import Arrays, SplitArrays, open_arrays
 from brain_tumor.data.catalog import CLASSES
 from brain_tumor.files import atomic_file
 from brain_tumor.model.backbones import BACKBONES
@@ -66,8 +66,8 @@ def main() -> None:
         table.to_csv(temporary, index=False, float_format="%.2f")
 
 
-def first(part: Part, images: int) -> Part:
-    return Part(np.array(part.images[:images]), part.index.iloc[:images].reset_index(drop=True))
+def first(part: SplitArrays, images: int) -> SplitArrays:
+    return SplitArrays(np.array(part.images[:images]), part.index.iloc[:images].reset_index(drop=True))
 
 
 def works_of(

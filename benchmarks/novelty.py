@@ -70,7 +70,7 @@ def main() -> None:
         )
     other = {image.tobytes(): (name, image) for name, image in pictures()}  # files of one picture count once
     parts = {
-        "train": arrays.train.images[np.flatnonzero(arrays.train.index["copy"] == 0)],
+        "train": arrays.train.images[np.flatnonzero(arrays.train.index["augmented"] == 0)],
         "validation": arrays.validation.images,
         "further": prepare_images([Path("data/raw") / path for path in further], reader)[0],
         "other": np.stack([reader.prepare(image)[0] for _, image in other.values()]),

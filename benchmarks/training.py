@@ -27,7 +27,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from brain_tumor.augment.packing import pack, reader_of
-from brain_tumor.augment.policy import copies_per_image, policy
+from brain_tumor.augment.policy import augmented_per_image, policy
 from brain_tumor.data.arrays import Arrays, open_arrays
 from brain_tumor.data.catalog import CLASSES, TRAIN, VALIDATION, read_split
 from brain_tumor.data.images import decode
@@ -52,7 +52,7 @@ def main() -> None:
     arguments = parser.parse_args()
     params = load_params()
     # The plain loop changes pictures as a library does, and draws no tumours; so neither side does.
-    params = params.model_copy(update={"augment": params.augment.model_copy(update={"drawn_tumours": 0})})
+    params = params.model_copy(update={"augment": params.augment.model_copy(update={"synthetic_tumours": 0})})
     epochs = arguments.epochs or params.train.epochs
     trainable = arguments.trainable or params.train.trainable
     train = TrainParams.model_validate(
@@ -122,8 +122,8 @@ def plain_loop(
     torch.manual_seed(seed)
     classifier = with_plain_convolutions(pretrained(params, arrays, seed, weights))
     rows = {name: split[split["split"] == name].reset_index(drop=True) for name in (TRAIN, VALIDATION)}
-    counts = copies_per_image(
-        rows[TRAIN]["class"], augmentation.copies, augmentation.balance, np.random.default_rng(seed)
+    counts = augmented_per_image(
+        rows[TRAIN]["class"], augmentation.per_image, augmentation.balance, np.random.default_rng(seed)
     )
     train = Pictures(raw, rows[TRAIN].iloc[np.repeat(np.arange(len(counts)), counts + 1)], augmentation, True)
     workers = {"num_workers": os.cpu_count() or 1, "persistent_workers": True, "prefetch_factor": 4}

@@ -6,10 +6,10 @@ training images: nothing; for each such picture the head without and, so that sy
 the half with the tumour; the same, bent and shaded at random, so that they are less like one another's mirror images.
 
     dvc repro split     # with download.annotations: true and download.additional: [br35h]
-    python experiments/mirrored_halves.py nothing halves "bent halves"
+    python experiments/mirrored_hemispheres.py nothing halves "bent halves"
 
-Run from the project's root. Rows that experiments/mirrored_halves.csv has already are not computed again; the networks
-are kept in build/mirrored_halves.
+Run from the project's root. Rows that experiments/mirrored_hemispheres.csv has already are not computed again; the networks
+are kept in build/mirrored_hemispheres.
 """
 
 import argparse
@@ -32,27 +32,27 @@ from sources import called_right, changed
 from brain_tumor.augment.packing import pack, reader_of
 from brain_tumor.augment.policy import augment
 from brain_tumor.data.annotations import read_outlines
-from brain_tumor.data.arrays import INDEX_COLUMNS, Arrays, open_arrays, write_origin, write_part
-from brain_tumor.data.catalog import CLASSES, HEALTHY, NEW_SOURCES, TRAIN, VALIDATION, read_split
-from brain_tumor.data.hemispheres import mirrored_halves, one_sided, opposite
+from brain_tumor.data.arrays import INDEX_COLUMNS, Arrays, open_arrays, write_origin, write_split_arrays
+from brain_tumor.data.catalog import CLASSES, EXTERNAL, HEALTHY, TRAIN, VALIDATION, read_split
+from brain_tumor.data.hemispheres import mirrored_hemispheres, one_sided, opposite
 from brain_tumor.data.images import Pixels, prepare_images
 from brain_tumor.data.masks import masks_at_model_size
 from brain_tumor.errors import UserError
-from brain_tumor.evaluation.lesion_removal import taken_out
+from brain_tumor.evaluation.lesion_removal import lesion_removed_images
 from brain_tumor.evaluation.tables import Predictions
 from brain_tumor.model.classifier import Classifier
 from brain_tumor.model.features import cache_folder, open_cache
 from brain_tumor.model.predict import predict
 from brain_tumor.params import Params, load_params
-from brain_tumor.score_files import halves_told_apart
+from brain_tumor.score_files import hemispheres_told_apart
 from brain_tumor.split.protocols import NOT_TRAINED_ON, joined_by_patient
 from brain_tumor.stage import stage
 from brain_tumor.training.calibrate import calibrate
 from brain_tumor.training.run import fit
 
 RAW, SPLIT = Path("data/raw"), Path("data/split.csv")
-TABLE = Path("experiments/mirrored_halves.csv")
-MODELS = Path("build/mirrored_halves")
+TABLE = Path("experiments/mirrored_hemispheres.csv")
+MODELS = Path("build/mirrored_hemispheres")
 
 RECIPE: dict[str, Any] = {
     "train.backbone": "efficientnet_lite0",
@@ -97,7 +97,7 @@ def main() -> None:
     params, split = changed(load_params(), RECIPE), read_split(SPLIT)
     if not read_outlines(RAW):
         raise UserError(f"{RAW} has no outlines: run dvc repro split with download.annotations: true")
-    if not (split["split"] == NEW_SOURCES).any() or not (split["reason"] == NOT_TRAINED_ON).any():
+    if not (split["split"] == EXTERNAL).any() or not (split["reason"] == NOT_TRAINED_ON).any():
         raise UserError(f"{SPLIT} has no new sources: run dvc repro split with download.additional: [br35h]")
     for variant in variants:
         if not tables.has(TABLE, added=variant):
@@ -120,7 +120,7 @@ def run(variant: str, params: Params, split: pd.DataFrame) -> dict[str, Any]:
         validation_accuracy = calibrate(result, params.train)
         result.classifier.save(MODELS / f"{variant}.safetensors")
         result.checkpoint.remove()
-        assert arrays.new_sources is not None
+        assert arrays.external is not None
         test = called_right(result.classifier, arrays.test)
         return {
             "pictures": added,
@@ -128,7 +128,7 @@ def run(variant: str, params: Params, split: pd.DataFrame) -> dict[str, Any]:
             **scores(result.classifier, split[split["split"] == VALIDATION], split[split["reason"] == NOT_TRAINED_ON]),
             "test_accuracy": test.mean(),
             "test_notumor": test[(arrays.test.index["class"] == HEALTHY).to_numpy()].mean(),
-            "new_tumours": called_right(result.classifier, arrays.new_sources).mean(),
+            "new_tumours": called_right(result.classifier, arrays.external).mean(),
             **without_tumour(result.classifier, arrays, split, params.seed),
             "minutes": (time.monotonic() - start) / 60,
         }
@@ -140,17 +140,17 @@ def add_halves(
     """Pack the training images again with heads made of halves, each changed; how many pictures are halved."""
     rows = split[split["split"] == TRAIN].reset_index(drop=True)
     images, frames = prepare_images([RAW / path for path in rows["path"]], reader_of(params.augment))
-    index = rows[["path", "class", "group"]].assign(copy=0).join(pd.DataFrame(frames))
+    index = rows[["path", "class", "group"]].assign(augmented=0).join(pd.DataFrame(frames))
     halved, sides = one_sided(read_outlines(RAW), rows["path"].tolist(), frames, images)
     pictures, tables = [images], [index]
     for name, kept, label in (("without", opposite(sides), HEALTHY), ("with", sides, None)):
-        heads = mirrored_halves(images[halved], kept)
+        heads = mirrored_hemispheres(images[halved], kept)
         table = index.iloc[halved].assign(path=index["path"].iloc[halved] + f"#{name}")
         tables.append(table if label is None else table.assign(**{"class": label}))
         draws = [np.random.default_rng([params.seed, *path.encode()]) for path in tables[-1]["path"]]
         pictures.append(np.stack([change(head, draw) for head, draw in zip(heads, draws, strict=True)]))
     everything = augment(np.concatenate(pictures), pd.concat(tables, ignore_index=True), params.augment, params.seed)
-    write_part(folder, TRAIN, everything[0], everything[1][list(INDEX_COLUMNS)])
+    write_split_arrays(folder, TRAIN, everything[0], everything[1][list(INDEX_COLUMNS)])
     return len(halved)
 
 
@@ -163,11 +163,11 @@ def without_tumour(classifier: Classifier, arrays: Arrays, split: pd.DataFrame, 
     test, outlines = arrays.test, read_outlines(RAW)
     groups = test.index["path"].map(joined_by_patient(split).set_axis(split["path"])).to_numpy(str)
     predictions = Predictions(ask(test.images), test.labels, CLASSES, groups, seed)
-    halves = halves_told_apart(outlines, test, predictions, ask).iloc[0]
+    halves = hemispheres_told_apart(outlines, test, predictions, ask).iloc[0]
     rows, masks = masks_at_model_size(outlines, test.index["path"].tolist(), test.frames, test.images.shape[1])
     healthy = {
         f"healthy without {name}": (ask(pictures).argmax(axis=1) == CLASSES.index(HEALTHY)).mean()
-        for name, (_, pictures) in taken_out(test.images[rows], masks).items()
+        for name, (_, pictures) in lesion_removed_images(test.images[rows], masks).items()
     }
     return {f"halves_{name}": halves[name] for name in ("auroc", "auroc_low", "auroc_high")} | healthy
 

@@ -19,10 +19,10 @@ import tables
 
 from brain_tumor.augment.packing import reader_of
 from brain_tumor.data.annotations import read_slices
-from brain_tumor.data.arrays import INDEX_COLUMNS, Arrays, Part
-from brain_tumor.data.catalog import CLASSES, SPLITS, published_copies, read_catalog
+from brain_tumor.data.arrays import INDEX_COLUMNS, Arrays, SplitArrays
+from brain_tumor.data.catalog import CLASSES, SPLITS, published_duplicates, read_catalog
 from brain_tumor.data.images import Pixels, Reader, prepare_images
-from brain_tumor.duplicates.search import find_copies
+from brain_tumor.duplicates.search import find_duplicates
 from brain_tumor.evaluation.metrics import BY_CLASS, class_scores
 from brain_tumor.model.features import cache_folder, open_cache
 from brain_tumor.model.predict import predict
@@ -52,7 +52,7 @@ def main() -> None:
     runs = [("published", 0), ("leak_free", 0), *product(("grouped", "patient"), range(arguments.folds))]
     params = load_params()
     catalog = read_catalog(RAW)
-    pairs = find_copies(RAW, catalog, params.split.copy_threshold)
+    pairs = find_duplicates(RAW, catalog, params.split.duplicate_threshold)
     reader = reader_of(params.augment)
     images, frames = prepare_images([RAW / path for path in catalog["path"]], reader, progress("reading"))
     for network, (protocol, fold) in product(arguments.networks, runs):
@@ -82,9 +82,9 @@ def run(split: pd.DataFrame, images: Pixels, recipe: TrainParams, seed: int, rea
     result = fit(arrays, recipe, seed, open_cache(), cache_folder())
     validation_accuracy = calibrate(result, recipe)
     probabilities = predict(result.classifier, open_cache().compute(result.classifier, test.images))
-    copied = test.index["path"].isin(published_copies(split)).to_numpy()
+    copied = test.index["path"].isin(published_duplicates(split)).to_numpy()
     published_test = test.index["path"].str.startswith("Testing/").to_numpy()
-    masks = {"with_copy": copied, "without_copy": published_test & ~copied}
+    masks = {"with_duplicate": copied, "without_duplicate": published_test & ~copied}
     right = probabilities.argmax(axis=1) == test.labels
     result.checkpoint.remove()
     sensitivities = class_scores(probabilities, test.labels)[0, :, BY_CLASS.index("sensitivity")]
@@ -99,10 +99,10 @@ def run(split: pd.DataFrame, images: Pixels, recipe: TrainParams, seed: int, rea
     }
 
 
-def _part(split: pd.DataFrame, images: Pixels, name: str) -> Part:
+def _part(split: pd.DataFrame, images: Pixels, name: str) -> SplitArrays:
     chosen = (split["split"] == name).to_numpy()
-    index = split.loc[chosen].reset_index(drop=True).assign(copy=0)[list(INDEX_COLUMNS)]
-    return Part(images[chosen], index)
+    index = split.loc[chosen].reset_index(drop=True).assign(augmented=0)[list(INDEX_COLUMNS)]
+    return SplitArrays(images[chosen], index)
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ CHANGES: Mapping[str, dict[str, Any]] = {
     "the recipe": {},
     "no label smoothing": {"label_smoothing": 0.0},
     "label smoothing of 0.1": {"label_smoothing": 0.1},
-    "no mixed styles": {"style_mixing": 0.0},
+    "no mixed styles": {"mixstyle": 0.0},
     "weight decay of 1e-4": {"weight_decay": 1e-4},
     "cosine in place of one cycle": {"schedule": "cosine"},
     "dropout of 0.2": {"dropout": 0.2},
@@ -96,14 +96,14 @@ def run(arrays: Arrays, change: str, seed: int) -> dict[str, Any]:
     validation = predict(result.classifier, result.validation.features)
     test = _called(result, arrays.test.images)
     healthy = CLASSES.index(HEALTHY)
-    new = None if arrays.new_sources is None else _called(result, arrays.new_sources.images) != healthy
+    new = None if arrays.external is None else _called(result, arrays.external.images) != healthy
     result.checkpoint.remove()
     return {
         "validation_accuracy": accuracy,
         "validation_log_loss": log_loss(result.validation.labels, validation, labels=range(len(CLASSES))),
         "test_accuracy": float((test == arrays.test.labels).mean()),
         "test_notumor": float((test[arrays.test.labels == healthy] == healthy).mean()),
-        "new_tumours_called_tumour": None if new is None else float(new.mean()),
+        "external_tumours_predicted_tumour": None if new is None else float(new.mean()),
         "minutes": (time.monotonic() - start) / 60,
     }
 

@@ -30,9 +30,9 @@ SCORES = {
     "train": "metrics/split.json",
     "validation_accuracy": "metrics/train.json",
     "accuracy": "metrics/evaluate.json",
-    "with_copy": "metrics/evaluate.json",
-    "without_copy": "metrics/evaluate.json",
-    "new_sources_tumor": "metrics/evaluate.json",
+    "with_duplicate": "metrics/evaluate.json",
+    "without_duplicate": "metrics/evaluate.json",
+    "external_tumor": "metrics/evaluate.json",
 }
 """Which numbers the table has of a run, and the file that holds each."""
 

@@ -22,7 +22,7 @@ from brain_tumor.model.classifier import Classifier, load_classifier
 
 RAW = Path("data/raw")
 MODELS = Path("build/sources")
-HELD_BACK = MODELS / "new_sources.csv"
+HELD_BACK = MODELS / "external.csv"
 SHEET = Path("experiments/source_maps.png")
 SEED = 17
 NETWORKS = {"no measure": "baseline", "all measures": "black background"}

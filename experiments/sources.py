@@ -2,7 +2,7 @@
 
 Each row of the table is the recipe of params.yaml but for `RECIPE`, up to one measure, under `leak_free`, scored on
 the test images, on tumours of a collection that no row but the last has trained on (the held-back half of Br35H), and
-on heads made of halves with and without a tumour, of the collection with outlines (`score_files.halves_told_apart`).
+on heads made of halves with and without a tumour, of the collection with outlines (`score_files.hemispheres_told_apart`).
 Run from the project's root, after the download stage with `download.annotations: true` and
 `download.additional: [br35h]`; rows that the table has already are not computed again. The networks are kept in
 `build/sources`, for source_maps.py.
@@ -26,17 +26,17 @@ from sklearn.metrics import roc_auc_score
 
 from brain_tumor.augment.packing import pack
 from brain_tumor.data.annotations import Outline, read_outlines, read_slices
-from brain_tumor.data.arrays import Part, open_arrays
+from brain_tumor.data.arrays import SplitArrays, open_arrays
 from brain_tumor.data.catalog import CLASSES, HEALTHY, TRAIN, TUMOUR, read_catalog
 from brain_tumor.data.images import Pixels
-from brain_tumor.duplicates.search import find_copies
+from brain_tumor.duplicates.search import find_duplicates
 from brain_tumor.errors import UserError
 from brain_tumor.evaluation.tables import Predictions
 from brain_tumor.model.classifier import Classifier
 from brain_tumor.model.features import cache_folder, open_cache
 from brain_tumor.model.predict import predict
 from brain_tumor.params import Params, load_params
-from brain_tumor.score_files import halves_told_apart, write_table
+from brain_tumor.score_files import hemispheres_told_apart, write_table
 from brain_tumor.split.protocols import assign
 from brain_tumor.stage import stage
 from brain_tumor.training.calibrate import calibrate
@@ -45,7 +45,7 @@ from brain_tumor.training.run import fit
 RAW = Path("data/raw")
 TABLE = Path("experiments/sources.csv")
 MODELS = Path("build/sources")
-HELD_BACK = MODELS / "new_sources.csv"
+HELD_BACK = MODELS / "external.csv"
 
 RECIPE: dict[str, Any] = {
     "train.backbone": "efficientnet_lite0",
@@ -60,12 +60,12 @@ PLAIN: dict[str, Any] = {
     "augment.crop": "none",
     "augment.intensities": "file",
     "augment.background": "file",
-    "augment.drawn_tumours": 0,
+    "augment.synthetic_tumours": 0,
     "augment.contrast": 0.0,
     "augment.curve": 0.0,
     "augment.degradation": 0.0,
     "augment.noise": 0.0,
-    "train.style_mixing": 0.0,
+    "train.mixstyle": 0.0,
 }
 """Whole pictures as they are; copies are turned, moved, scaled and mirrored."""
 
@@ -74,13 +74,13 @@ MEASURES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("head crop and intensities", ("augment.crop", "augment.intensities")),
     ("contrast, resolution, noise", ("augment.contrast", "augment.degradation", "augment.noise")),
     ("grey curves and histograms", ("augment.curve",)),
-    ("drawn tumours", ("augment.drawn_tumours",)),
-    ("mixed styles", ("train.style_mixing",)),
+    ("drawn tumours", ("augment.synthetic_tumours",)),
+    ("mixed styles", ("train.mixstyle",)),
     ("black background", ("augment.background",)),
 )
 """Each measure, and the parameters that take it from `PLAIN` to params.yaml."""
 
-NEW = "new_tumours_called_tumour"
+NEW = "external_tumours_predicted_tumour"
 AUROCS = NEW_AUROC, HALVES_AUROC = "new_tumours_auroc", "halves_auroc"
 """Of new tumours against the healthy heads of the test images; of halves with a tumour against those without."""
 
@@ -97,7 +97,7 @@ def main() -> None:
     slices, outlines = read_slices(RAW), read_outlines(RAW)
     if slices is None or not outlines or not catalog["class"].eq(TUMOUR).any():
         raise UserError(f"{RAW} lacks outlines or Br35H: run dvc repro download with both (README, Further data sets)")
-    pairs = find_copies(RAW, catalog, params.split.copy_threshold)
+    pairs = find_duplicates(RAW, catalog, params.split.duplicate_threshold)
     for seed in seeds:
         for measure, recipe in recipes(params):
             if tables.has(TABLE, measure=measure, seed=seed):
@@ -157,22 +157,22 @@ def run(split: pd.DataFrame, params: Params, seed: int, outlines: Mapping[str, O
     with tempfile.TemporaryDirectory() as name:
         pack(RAW, split, "", params.augment, seed, Path(name))
         arrays = open_arrays(Path(name))
-        assert arrays.new_sources is not None
+        assert arrays.external is not None
         result = fit(arrays, params.train, seed, open_cache(), cache_folder())
         validation_accuracy = calibrate(result, params.train)
-        write_table(HELD_BACK, arrays.new_sources.index)
+        write_table(HELD_BACK, arrays.external.index)
         result.classifier.save(model)
         result.checkpoint.remove()
         return {
             "train_images": int((split["split"] == TRAIN).sum()),
             "validation_accuracy": validation_accuracy,
-            **scores(result.classifier, arrays.test, arrays.new_sources, outlines, seed),
+            **scores(result.classifier, arrays.test, arrays.external, outlines, seed),
             "minutes": (time.monotonic() - start) / 60,
         }
 
 
 def scores(
-    classifier: Classifier, test: Part, new: Part, outlines: Mapping[str, Outline], seed: int
+    classifier: Classifier, test: SplitArrays, new: SplitArrays, outlines: Mapping[str, Outline], seed: int
 ) -> dict[str, float]:
     """Of the test images, of the tumours of another source, and of halves of test images that have an outline."""
 
@@ -191,16 +191,16 @@ def scores(
         "meningioma_elsewhere": right[elsewhere].mean(),
         NEW: right_answers(of_new, new).mean(),
         NEW_AUROC: roc_auc_score(np.arange(len(alarms)) >= (labels == HEALTHY).sum(), 1 - alarms),
-        HALVES_AUROC: halves_told_apart(outlines, test, predictions, ask)["auroc"].iloc[0],
+        HALVES_AUROC: hemispheres_told_apart(outlines, test, predictions, ask)["auroc"].iloc[0],
     }
 
 
-def called_right(classifier: Classifier, part: Part) -> NDArray[np.bool_]:
+def called_right(classifier: Classifier, part: SplitArrays) -> NDArray[np.bool_]:
     """(images,), whether the network calls each as `right_answers` says."""
     return right_answers(predict(classifier, open_cache().compute(classifier, part.images)), part)
 
 
-def right_answers(probabilities: NDArray[np.float64], part: Part) -> NDArray[np.bool_]:
+def right_answers(probabilities: NDArray[np.float64], part: SplitArrays) -> NDArray[np.bool_]:
     """(images,), whether each is called by its class, or by any tumour where the type is not known."""
     called = probabilities.argmax(axis=1)
     typed = part.labels < len(CLASSES)

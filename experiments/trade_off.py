@@ -23,7 +23,7 @@ from choose import model_of, split_of
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
-from brain_tumor.data.arrays import Arrays, Part, open_arrays
+from brain_tumor.data.arrays import Arrays, SplitArrays, open_arrays
 from brain_tumor.data.catalog import CLASSES, HEALTHY
 from brain_tumor.data.images import Pixels
 from brain_tumor.errors import UserError
@@ -47,13 +47,13 @@ def main() -> None:
     parser.add_argument("runs", nargs="+", metavar="RUN")
     runs = parser.parse_args().runs
     arrays = open_arrays(Path("data/arrays"))
-    if arrays.new_sources is None:
+    if arrays.external is None:
         raise UserError("data/arrays has no new sources: run dvc repro augment with download.additional: [br35h]")
-    table = pd.DataFrame([row for run in runs for row in rows(run, arrays, arrays.new_sources)])
+    table = pd.DataFrame([row for run in runs for row in rows(run, arrays, arrays.external)])
     print(tables.put(TABLE, table, ["run", "healthy"]).to_string(index=False))
 
 
-def rows(run: str, arrays: Arrays, new: Part) -> Iterator[dict[str, Any]]:
+def rows(run: str, arrays: Arrays, new: SplitArrays) -> Iterator[dict[str, Any]]:
     """A row for each choice of healthy images.
 
     Raises:

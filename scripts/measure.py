@@ -3,7 +3,7 @@
     BRAIN_TUMOR_ANNOTATIONS=FOLDER BRAIN_TUMOR_DATA_BR35H=ARCHIVE python scripts/measure.py
 
 Works in a copy below `build/measure`. The model and the test images are those of the study; its `plots/` then also has
-the scores by source, blanked-out tumours, Br35H, and whether the maps are at the tumour.
+the scores by source, lesion_removed-out tumours, Br35H, and whether the maps are at the tumour.
 """
 
 import shutil
@@ -18,9 +18,9 @@ from brain_tumor.stage import stage
 CHANGES = {
     "download.annotations": "true",
     "download.additional": "[br35h]",
-    "augment.copies": "0",
+    "augment.per_image": "0",
     "augment.balance": "false",
-    "augment.drawn_tumours": "0",
+    "augment.synthetic_tumours": "0",
 }
 """What is to be measured; and no copies, since nothing is trained."""
 

@@ -76,15 +76,15 @@ def card(
         scored: what the released file says.
         unlike: for each kind of pictures the share that is not like the training images.
     """
-    rows = [(f"test images: {row.part}", row.accuracy, row.low, row.high, row.images) for row in parts.itertuples()]
+    rows = [(f"test images: {row.subset}", row.accuracy, row.low, row.high, row.images) for row in parts.itertuples()]
     for _, row in sensitivities.iterrows():
         rows.append((f"sensitivity, {row['class']}", row["value"], row["low"], row["high"], row["images"]))
     for _, row in sources.iterrows():
         called = "no tumour" if row["class"] == "notumor" else "a tumour"
         name = f"other sources, {row['class']}: called {called}"
-        rows.append((name, row["called_rightly"], row["low"], row["high"], row["images"]))
+        rows.append((name, row["correct"], row["low"], row["high"], row["images"]))
     by_class = ", ".join(
-        f"{name} {scored.part(scored.labels == label).right.mean() - full.part(full.labels == label).right.mean():+.1%}"
+        f"{name} {scored.subset(scored.labels == label).correct.mean() - full.subset(full.labels == label).correct.mean():+.1%}"
         for label, name in enumerate(scored.classes)
     )
     table = "\n".join(f"| {name} | {v:.1%} ({low:.1%} to {high:.1%}) | {n:,} |" for name, v, low, high, n in rows)
@@ -118,7 +118,7 @@ Share that is right, with its 95 % interval: a bootstrap over groups of copies a
 | --- | --- | --- |
 {table}
 
-Of all test images the network as trained calls {full.right.mean():.2%} rightly, this file {scored.right.mean():.2%};
+Of all test images the network as trained calls {full.correct.mean():.2%} rightly, this file {scored.correct.mean():.2%};
 the change by class: {by_class}.
 Reported as not like the training images: {told}.
 

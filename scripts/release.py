@@ -20,11 +20,11 @@ from model_card import Study, card
 from numpy.typing import NDArray
 from ruamel.yaml import YAML
 
-from brain_tumor.data.arrays import Arrays, Part, open_arrays
+from brain_tumor.data.arrays import Arrays, SplitArrays, open_arrays
 from brain_tumor.data.catalog import read_split
 from brain_tumor.errors import UserError
-from brain_tumor.evaluation.summary import parts_of
-from brain_tumor.evaluation.tables import SOURCE_COLUMNS, Predictions, class_table, part_table, source_table
+from brain_tumor.evaluation.summary import subsets_of
+from brain_tumor.evaluation.tables import EXTERNAL_COLUMNS, Predictions, class_table, external_table, subset_table
 from brain_tumor.files import write_text
 from brain_tumor.model.classifier import load_classifier
 from brain_tumor.param_changes import changes
@@ -62,9 +62,9 @@ def main() -> None:
     scored = Predictions(probabilities, test.labels, classes, groups, load_params().seed)
     full = as_trained(test, scored)
     check_loss(scored, full)
-    parts = part_table(scored, parts_of(test.index["path"], scored, split, set()), classes.index("notumor"))
+    parts = subset_table(scored, subsets_of(test.index["path"], scored, split, set()), classes.index("notumor"))
     sensitivities = class_table(scored).query("score == 'sensitivity'")
-    sources, unlike_sources = new_sources(candidate, *held_back(arguments.measured, arrays, split), scored)
+    sources, unlike_sources = external(candidate, *held_back(arguments.measured, arrays, split), scored)
     unlike = {"test images": unlike_test} | unlike_sources
     released, about = RELEASE / f"{arguments.name}.onnx", RELEASE / f"{arguments.name.upper()}_CARD.md"
     released.parent.mkdir(exist_ok=True)
@@ -108,7 +108,7 @@ def clean_revision() -> str:
     return git("rev-parse", "HEAD").strip()
 
 
-def run(path: Path, part: Part) -> tuple[NDArray[np.float64], float]:
+def run(path: Path, part: SplitArrays) -> tuple[NDArray[np.float64], float]:
     """Probabilities of a part's images, and the share of them that is not like the training images."""
     engine = Engine(path)
     outputs = [engine.run(np.array(part.images[start : start + BATCH])) for start in range(0, len(part), BATCH)]
@@ -117,35 +117,37 @@ def run(path: Path, part: Part) -> tuple[NDArray[np.float64], float]:
     return probabilities, float((novelty > engine.exported.novelty_threshold).mean())
 
 
-def held_back(measured: Path | None, arrays: Arrays, split: pd.DataFrame) -> tuple[Part | None, pd.DataFrame]:
+def held_back(measured: Path | None, arrays: Arrays, split: pd.DataFrame) -> tuple[SplitArrays | None, pd.DataFrame]:
     """Pictures of further data sets, the study's own or those of `scripts/measure.py`, and the split they are from.
 
     Raises:
         UserError: `measured` is another folder, has none, or has read them otherwise than the model wants them.
     """
     if measured is None:
-        return arrays.new_sources, split
+        return arrays.external, split
     if not (measured / "data" / "arrays").is_dir():
         raise UserError(f"--measured {measured} is no folder of scripts/measure.py: run that first")
     further = open_arrays(measured / "data" / "arrays")
-    if further.new_sources is None or further.reader != arrays.reader:
+    if further.external is None or further.reader != arrays.reader:
         raise UserError(f"{measured} has no pictures of further data sets for this model: run scripts/measure.py again")
-    return further.new_sources, read_split(measured / "data" / "split.csv")
+    return further.external, read_split(measured / "data" / "split.csv")
 
 
-def new_sources(
-    path: Path, part: Part | None, split: pd.DataFrame, of: Predictions
+def external(
+    path: Path, part: SplitArrays | None, split: pd.DataFrame, of: Predictions
 ) -> tuple[pd.DataFrame, dict[str, float]]:
     """How pictures of further data sets are called, and their share that is not like the training images."""
     if part is None:
-        return pd.DataFrame(columns=list(SOURCE_COLUMNS)), {}
+        return pd.DataFrame(columns=list(EXTERNAL_COLUMNS)), {}
     groups = part.index["path"].map(joined_by_patient(split).set_axis(split["path"])).to_numpy(str)
     probabilities, unlike = run(path, part)
-    table = source_table(probabilities, part.index["class"].to_numpy(str), groups, of.classes.index("notumor"), of.seed)
+    table = external_table(
+        probabilities, part.index["class"].to_numpy(str), groups, of.classes.index("notumor"), of.seed
+    )
     return table, {"pictures of other sources": unlike}
 
 
-def as_trained(test: Part, scored: Predictions) -> Predictions:
+def as_trained(test: SplitArrays, scored: Predictions) -> Predictions:
     """What the model says before it is exported, from the predictions of the evaluate stage.
 
     Raises:
@@ -160,12 +162,12 @@ def as_trained(test: Part, scored: Predictions) -> Predictions:
 
 def check_loss(scored: Predictions, full: Predictions) -> None:
     """Raises: UserError where the export loses more than is allowed."""
-    before, after = full.right.mean(), scored.right.mean()
+    before, after = full.correct.mean(), scored.correct.mean()
     if before - after > MOST_LOST:
         raise UserError(f"the export takes accuracy from {before:.2%} to {after:.2%}: not released")
     for label, name in enumerate(scored.classes):
         members = scored.labels == label
-        before, after = full.right[members].mean(), scored.right[members].mean()
+        before, after = full.correct[members].mean(), scored.correct[members].mean()
         if before - after > MOST_LOST_BY_CLASS:
             raise UserError(
                 f"the export takes the sensitivity for {name} from {before:.2%} to {after:.2%}: not released"

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from brain_tumor.augment.packing import pack
-from brain_tumor.augment.policy import sample_of_copies
+from brain_tumor.augment.policy import sample_of_augmented
 from brain_tumor.data.arrays import open_arrays
 from brain_tumor.data.catalog import read_split
 from brain_tumor.figures.sheets import augmentation_sheet
@@ -23,7 +23,7 @@ def main() -> None:
     with atomic_folder(Path("data/arrays")) as folder:
         pack(Path("data/raw"), split, file_digest(SPLIT), params.augment, params.seed, folder, progress)
         train = open_arrays(folder).train
-        save(augmentation_sheet(*sample_of_copies(train.images, train.index)), Path("plots/augmentation.png"))
+        save(augmentation_sheet(*sample_of_augmented(train.images, train.index)), Path("plots/augmentation.png"))
 
 
 if __name__ == "__main__":

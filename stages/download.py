@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from brain_tumor.data.catalog import CLASSES, main_set
-from brain_tumor.download.external_sets import ADDITIONAL_SETS
+from brain_tumor.download.external_sets import EXTERNAL_SETS
 from brain_tumor.download.main_set import Transport, content_digest, fetch_dataset
 from brain_tumor.params import load_params
 from brain_tumor.stage import stage
@@ -20,7 +20,7 @@ def main() -> None:
         data=path_from_environment("BRAIN_TUMOR_DATA"),
         annotations=path_from_environment("BRAIN_TUMOR_ANNOTATIONS"),
         external=Path("data/external"),
-        additional={name: path_from_environment(known.variable) for name, known in ADDITIONAL_SETS.items()},
+        additional={name: path_from_environment(known.variable) for name, known in EXTERNAL_SETS.items()},
     )
     catalog = main_set(fetch_dataset(Path("data/raw"), params.download, params.seed, transport))
     counts = catalog["class"].value_counts()

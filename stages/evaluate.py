@@ -16,12 +16,12 @@ from brain_tumor.evaluation.summary import (
     calibration_table,
     confidence_table,
     headline,
-    parts_of,
     selective_table,
     set_table,
+    subsets_of,
 )
-from brain_tumor.evaluation.tables import Predictions, class_table, overall_table, part_table
-from brain_tumor.figures.scores import accuracy_of_parts, reliability_diagram, risk_coverage_curve, training_curves
+from brain_tumor.evaluation.tables import Predictions, class_table, overall_table, subset_table
+from brain_tumor.figures.scores import accuracy_by_subset, reliability_diagram, risk_coverage_curve, training_curves
 from brain_tumor.figures.style import save
 from brain_tumor.files import write_json, write_text
 from brain_tumor.model.calibration import calibrated
@@ -31,11 +31,11 @@ from brain_tumor.model.predict import logits
 from brain_tumor.params import load_params
 from brain_tumor.score_files import (
     HEALTHY,
-    halves_told_apart,
-    write_blanked,
-    write_confound,
-    write_new_sources,
+    hemispheres_told_apart,
+    write_external,
+    write_lesion_removed,
     write_predictions,
+    write_shortcuts,
     write_table,
 )
 from brain_tumor.split.protocols import joined_by_patient
@@ -79,25 +79,25 @@ def main() -> None:
     write_table(PLOTS / "scores_by_class.csv", class_table(predictions))
     slices = read_slices(RAW)
     if slices is None:
-        log.info("no annotations in %s: scores by source are not given, nor what blanked-out tumours do", RAW)
+        log.info("no annotations in %s: scores by source are not given, nor what lesion_removed-out tumours do", RAW)
     annotated = set() if slices is None else set(slices["image"])
-    parts = part_table(predictions, parts_of(arrays.test.index["path"], predictions, split, annotated), HEALTHY)
-    write_table(PLOTS / "scores_by_part.csv", parts)
-    save(accuracy_of_parts(parts), PLOTS / "scores_by_part.png")
+    parts = subset_table(predictions, subsets_of(arrays.test.index["path"], predictions, split, annotated), HEALTHY)
+    write_table(PLOTS / "scores_by_subset.csv", parts)
+    save(accuracy_by_subset(parts), PLOTS / "scores_by_subset.png")
 
     text = classification_text(after, predictions.labels, CLASSES)
     log.info("%s", text)
     write_text(Path("metrics/classification_report.txt"), text)
     write_predictions(PLOTS, predictions, arrays.test)
     outlines = read_outlines(RAW)
-    halves = halves_told_apart(outlines, arrays.test, predictions, probabilities_of)
-    write_confound(PLOTS, RAW, arrays, predictions, annotated, halves)
-    write_blanked(PLOTS, outlines, arrays.test, predictions, probabilities_of)
+    halves = hemispheres_told_apart(outlines, arrays.test, predictions, probabilities_of)
+    write_shortcuts(PLOTS, RAW, arrays, predictions, annotated, halves)
+    write_lesion_removed(PLOTS, outlines, arrays.test, predictions, probabilities_of)
     # Drawn here and not by the train stage, which would have to run again when a plot changes.
     save(training_curves(pd.read_csv(PLOTS / "history.csv")), PLOTS / "training_curves.png")
     write_table(PLOTS / "confidence.csv", confidence_table(sets, errors, selective, description.temperature))
     scores = headline(overall, parts)
-    scores |= write_new_sources(PLOTS, arrays.new_sources, units, seed, probabilities_of)
+    scores |= write_external(PLOTS, arrays.external, units, seed, probabilities_of)
     write_json(Path("metrics/evaluate.json"), scores)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from brain_tumor.data.annotations import read_slices
 from brain_tumor.data.catalog import SPLITS, read_catalog, write_split
 from brain_tumor.data.images import read_image
-from brain_tumor.duplicates.search import find_copies
+from brain_tumor.duplicates.search import find_duplicates
 from brain_tumor.duplicates.views import SIZE
 from brain_tumor.figures.sheets import pair_sheet
 from brain_tumor.figures.style import save
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 def main() -> None:
     params = load_params()
     catalog = read_catalog(RAW)
-    pairs = find_copies(RAW, catalog, params.split.copy_threshold, progress("reading"))
+    pairs = find_duplicates(RAW, catalog, params.split.duplicate_threshold, progress("reading"))
     split = assign(catalog, pairs, read_slices(RAW), params.split, params.seed)
     log.info(
         "%s: %s", params.split.protocol, ", ".join(f"{name} {(split['split'] == name).sum():,}" for name in SPLITS)

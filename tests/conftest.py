@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from brain_tumor.data.arrays import INDEX_COLUMNS, Arrays, Part
+from brain_tumor.data.arrays import INDEX_COLUMNS, Arrays, SplitArrays
 from brain_tumor.data.catalog import CLASSES
 from brain_tumor.data.images import WHOLE, Reader
 from brain_tumor.model.features import FeatureCache
@@ -46,9 +46,9 @@ def part(rng, images_per_class):
     phases = rng.uniform(0, 6, len(labels))
     images = [128 + 90 * np.sin(waves[label] * 2 + phase) for label, phase in zip(labels, phases, strict=True)]
     paths = [f"{CLASSES[label]}/{row}.png" for row, label in enumerate(labels)]
-    index = pd.DataFrame({"path": paths, "class": [CLASSES[label] for label in labels], "copy": 0, "group": paths})
+    index = pd.DataFrame({"path": paths, "class": [CLASSES[label] for label in labels], "augmented": 0, "group": paths})
     index[list(WHOLE._fields)] = WHOLE
-    return Part(np.clip(np.array(images) + noise, 0, 255).astype(np.uint8), index[list(INDEX_COLUMNS)])
+    return SplitArrays(np.clip(np.array(images) + noise, 0, 255).astype(np.uint8), index[list(INDEX_COLUMNS)])
 
 
 @pytest.fixture

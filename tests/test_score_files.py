@@ -3,11 +3,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from brain_tumor.data.arrays import INDEX_COLUMNS, Arrays, Part
+from brain_tumor.data.arrays import INDEX_COLUMNS, Arrays, SplitArrays
 from brain_tumor.data.catalog import CLASSES
 from brain_tumor.data.images import WHOLE, Reader
 from brain_tumor.evaluation.tables import Predictions
-from brain_tumor.score_files import HALVES, HEALTHY, OTHER_SOURCES, halves_told_apart, write_confound
+from brain_tumor.score_files import HEALTHY, HEMISPHERES, OTHER_SOURCES, hemispheres_told_apart, write_shortcuts
 
 SIZE = 32
 GREYS = {"glioma": 200, "meningioma": 60, "notumor": 60, "pituitary": 200}
@@ -35,25 +35,25 @@ def part(rng, raw, name):
     for path, image in zip(paths, images, strict=True):
         (raw / path).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(raw / path)
-    index = pd.DataFrame({"path": paths, "class": classes, "copy": 0, "group": paths})
+    index = pd.DataFrame({"path": paths, "class": classes, "augmented": 0, "group": paths})
     index[list(WHOLE._fields)] = WHOLE
-    return Part(images, index[list(INDEX_COLUMNS)])
+    return SplitArrays(images, index[list(INDEX_COLUMNS)])
 
 
 def perfect(test):
     return Predictions(np.eye(4)[test.labels], test.labels, CLASSES, test.index["path"].to_numpy(str), 1)
 
 
-def confound(arrays, folder, annotated, halves=None):
+def shortcuts(arrays, folder, annotated, halves=None):
     predictions = perfect(arrays.test)
-    write_confound(folder, folder, arrays, predictions, annotated, pd.DataFrame() if halves is None else halves)
-    return pd.read_csv(folder / "confound.csv").set_index("features")
+    write_shortcuts(folder, folder, arrays, predictions, annotated, pd.DataFrame() if halves is None else halves)
+    return pd.read_csv(folder / "shortcuts.csv").set_index("features")
 
 
 def test_the_source_gives_tumours_away_until_it_is_left_out(arrays, tmp_path):
     """Grey values tell most tumours from healthy heads, but not where both come from other sources."""
     paths, classes = arrays.test.index["path"], arrays.test.index["class"]
-    table = confound(arrays, tmp_path, set(paths[classes.isin(["glioma", "pituitary"])]))
+    table = shortcuts(arrays, tmp_path, set(paths[classes.isin(["glioma", "pituitary"])]))
 
     name = "histogram, whole picture"
     assert table.loc[name, "images"] == 48
@@ -64,7 +64,7 @@ def test_the_source_gives_tumours_away_until_it_is_left_out(arrays, tmp_path):
 
 
 def test_without_annotations_there_is_one_row_for_each_kind_of_feature(arrays, tmp_path):
-    table = confound(arrays, tmp_path, set())
+    table = shortcuts(arrays, tmp_path, set())
 
     assert not table.index.str.contains(OTHER_SOURCES).any()
     assert (table["images"] == 48).all()
@@ -82,9 +82,9 @@ def halved_heads(seed):
     images[:4, 13:17, 5:9] = 255
     images[4:, 13:17, 14:18] = 255
     paths = [f"test/{row}.png" for row in range(6)]
-    index = pd.DataFrame({"path": paths, "class": "glioma", "copy": 0, "group": paths})
+    index = pd.DataFrame({"path": paths, "class": "glioma", "augmented": 0, "group": paths})
     index[list(WHOLE._fields)] = WHOLE
-    return Part(images, index[list(INDEX_COLUMNS)])
+    return SplitArrays(images, index[list(INDEX_COLUMNS)])
 
 
 @pytest.mark.parametrize(("looks", "auroc"), [(True, 1.0), (False, 0.5)])
@@ -98,8 +98,8 @@ def test_only_a_network_that_looks_for_the_tumour_tells_the_halves_apart(looks, 
         answers[:, HEALTHY] = healthy
         return answers
 
-    table = halves_told_apart(outlines, test, perfect(test), ask)
+    table = hemispheres_told_apart(outlines, test, perfect(test), ask)
 
-    assert table[["features", "images", "groups", "auroc"]].to_numpy().tolist() == [[HALVES, 8, 4, auroc]]
-    assert confound(arrays, tmp_path, set(), table).loc[HALVES, "auroc"] == auroc
-    assert halves_told_apart({}, test, perfect(test), ask).empty
+    assert table[["features", "images", "groups", "auroc"]].to_numpy().tolist() == [[HEMISPHERES, 8, 4, auroc]]
+    assert shortcuts(arrays, tmp_path, set(), table).loc[HEMISPHERES, "auroc"] == auroc
+    assert hemispheres_told_apart({}, test, perfect(test), ask).empty

@@ -9,10 +9,10 @@ REPORT = {
     "images": {
         "train": {"all": 5, "glioma": 3, "notumor": 2},
         "test": {"all": 4, "glioma": 0, "notumor": 4},
-        "new_sources": {"all": 2, "tumor": 2},
+        "external": {"all": 2, "tumor": 2},
     },
     "excluded": {"copy of a test image": 3},
-    "test_with_published_copy": {
+    "test_with_published_duplicate": {
         "share": 0.75,
         "by_class": {"all": 3, "glioma": 0, "notumor": 3},
         "by_kind": {"equal": 1, "near": 2},
@@ -29,7 +29,7 @@ def test_the_headline_is_flat_and_short():
 def test_counts_have_a_row_a_split_and_a_column_a_class():
     table = split_counts(REPORT).set_index("split")
     assert table.columns.tolist() == ["all", "glioma", "notumor", "tumor"]
-    assert table.loc["new_sources"].tolist() == [2, 0, 0, 2]
+    assert table.loc["external"].tolist() == [2, 0, 0, 2]
     assert table.loc["published test with a copy in train"].tolist() == [3, 0, 3, 0]
 
 

@@ -35,7 +35,7 @@ class SplitParams(Section):
     protocol: Literal["published", "leak_free", "grouped", "patient"]
     fold: Annotated[int, Field(ge=0, le=4)]
     validation: Annotated[float, Field(gt=0, lt=1)]
-    copy_threshold: Annotated[float, Field(gt=0, le=1)]
+    duplicate_threshold: Annotated[float, Field(gt=0, le=1)]
     additional: Literal["measure", "train"]
 
 
@@ -46,9 +46,9 @@ class AugmentParams(Section):
     crop: Literal["none", "head"]
     intensities: Literal["file", "head"]
     background: Literal["file", "black"]
-    copies: Annotated[int, Field(ge=0, le=20)]
+    per_image: Annotated[int, Field(ge=0, le=20)]
     balance: bool
-    drawn_tumours: Annotated[int, Field(ge=0, le=20)]
+    synthetic_tumours: Annotated[int, Field(ge=0, le=20)]
     rotation: Annotated[float, Field(ge=0, le=180)]
     shift: Share
     scale: Annotated[float, Field(ge=0, lt=1)]
@@ -82,7 +82,7 @@ class TrainParams(Section):
     schedule: Literal["one_cycle", "cosine", "constant"]
     class_weights: Literal["balanced", "none"]
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
-    style_mixing: Share
+    mixstyle: Share
     dropout: Annotated[float, Field(ge=0, lt=1)]
     patience: Annotated[int, Field(ge=1)]
     precision: Literal["auto", "bf16", "fp32"]

@@ -8,17 +8,23 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from brain_tumor.data.annotations import Outline
-from brain_tumor.data.arrays import Arrays, Part
+from brain_tumor.data.arrays import Arrays, SplitArrays
 from brain_tumor.data.catalog import CLASSES
-from brain_tumor.data.hemispheres import mirrored_halves, one_sided, opposite
+from brain_tumor.data.hemispheres import mirrored_hemispheres, one_sided, opposite
 from brain_tumor.data.images import Pixels, read_images
 from brain_tumor.data.masks import masks_at_model_size
 from brain_tumor.evaluation.curves import precision_recall_curves, roc_curves
-from brain_tumor.evaluation.lesion_removal import taken_out
+from brain_tumor.evaluation.lesion_removal import lesion_removed_images
 from brain_tumor.evaluation.metrics import confusion
 from brain_tumor.evaluation.shortcuts import file_features, guess_tumour, histogram, surroundings
 from brain_tumor.evaluation.summary import confusion_table, surest_mistakes
-from brain_tumor.evaluation.tables import SOURCE_COLUMNS, Predictions, binary_table, blanking_rows, source_table
+from brain_tumor.evaluation.tables import (
+    EXTERNAL_COLUMNS,
+    Predictions,
+    binary_table,
+    external_table,
+    lesion_removal_rows,
+)
 from brain_tumor.figures.scores import confusion_matrix, ranking_curves
 from brain_tumor.figures.sheets import mistakes_sheet
 from brain_tumor.figures.style import save
@@ -32,14 +38,14 @@ MISTAKES = 24
 OTHER_SOURCES = "other sources only"
 """Of test images that are not in the annotated collection."""
 
-HALVES = "the network (halves of the same heads)"
+HEMISPHERES = "the network (halves of the same heads)"
 """Row of the table of confounds: the source says nothing there."""
 
 Ask = Callable[[Pixels], NDArray[np.float64]]
 """From images at model size to calibrated probabilities (images, classes)."""
 
 
-def write_predictions(folder: Path, predictions: Predictions, test: Part) -> None:
+def write_predictions(folder: Path, predictions: Predictions, test: SplitArrays) -> None:
     """Every prediction, which classes are confused, curves of each class, and the surest mistakes."""
     values = predictions.probabilities, predictions.labels
     names = np.array(CLASSES)
@@ -62,7 +68,7 @@ def write_predictions(folder: Path, predictions: Predictions, test: Part) -> Non
     save(mistakes_sheet([test.images[row] for row in rows], captions), folder / "surest_mistakes.png")
 
 
-def write_confound(
+def write_shortcuts(
     folder: Path,
     raw: Path,
     arrays: Arrays,
@@ -81,10 +87,10 @@ def write_confound(
         arrays: train and test images.
         predictions: of the test images.
         annotated: paths of the images that are in the annotations; empty where there are none.
-        halves: further rows, of `halves_told_apart`.
+        halves: further rows, of `hemispheres_told_apart`.
     """
     train, test = arrays.train, arrays.test
-    originals = train.index["copy"].to_numpy() == 0
+    originals = train.index["augmented"].to_numpy() == 0
     paths = [[raw / path for path in index["path"]] for index in (train.index[originals], test.index)]
     size = train.images.shape[1]
     seen = train.images[originals], test.images
@@ -105,11 +111,13 @@ def write_confound(
     other = ~test.index["path"].isin(annotated).to_numpy(bool)
     if 0 < truth[other].sum() < other.sum() < len(other):
         elsewhere_too = {f"{name} ({OTHER_SOURCES})": guess[other] for name, guess in guesses.items()}
-        table = pd.concat([table, binary_table(elsewhere_too, truth[other], predictions.part(other))])
-    write_table(folder / "confound.csv", pd.concat([table, halves]))
+        table = pd.concat([table, binary_table(elsewhere_too, truth[other], predictions.subset(other))])
+    write_table(folder / "shortcuts.csv", pd.concat([table, halves]))
 
 
-def halves_told_apart(outlines: Mapping[str, Outline], test: Part, predictions: Predictions, ask: Ask) -> pd.DataFrame:
+def hemispheres_told_apart(
+    outlines: Mapping[str, Outline], test: SplitArrays, predictions: Predictions, ask: Ask
+) -> pd.DataFrame:
     """How well the network tells heads made of the half with the tumour from those made of the other half.
 
     Both come from the same pictures, so that neither source nor kind of picture tells them apart.
@@ -127,33 +135,33 @@ def halves_told_apart(outlines: Mapping[str, Outline], test: Part, predictions: 
     if not len(rows):
         return pd.DataFrame()
     images = test.images[rows]
-    answers = ask(np.concatenate([mirrored_halves(images, opposite(sides)), mirrored_halves(images, sides)]))
+    answers = ask(np.concatenate([mirrored_hemispheres(images, opposite(sides)), mirrored_hemispheres(images, sides)]))
     healthy, twice = answers[:, HEALTHY], np.tile(rows, 2)
     of = Predictions(answers, predictions.labels[twice], CLASSES, predictions.groups[twice], predictions.seed)
-    return binary_table({HALVES: np.stack([healthy, 1 - healthy], axis=1)}, np.arange(len(twice)) >= len(rows), of)
+    return binary_table({HEMISPHERES: np.stack([healthy, 1 - healthy], axis=1)}, np.arange(len(twice)) >= len(rows), of)
 
 
-def write_blanked(
-    folder: Path, outlines: Mapping[str, Outline], test: Part, predictions: Predictions, ask: Ask
+def write_lesion_removed(
+    folder: Path, outlines: Mapping[str, Outline], test: SplitArrays, predictions: Predictions, ask: Ask
 ) -> None:
     """What pictures of rightly found tumours are called without the tumour."""
     size = test.images.shape[1]
     rows, masks = masks_at_model_size(outlines, test.index["path"].tolist(), test.frames, size)
-    found = predictions.right[rows] & (predictions.labels[rows] != HEALTHY)
+    found = predictions.correct[rows] & (predictions.labels[rows] != HEALTHY)
     chosen, masks = rows[found], masks[found]
     if not len(chosen):
-        write_table(folder / "blanked.csv", pd.DataFrame(columns=["blanked", "class", "images"]))
+        write_table(folder / "lesion_removed.csv", pd.DataFrame(columns=["lesion_removed", "class", "images"]))
         return
-    before = predictions.part(np.isin(np.arange(len(test)), chosen))
+    before = predictions.subset(np.isin(np.arange(len(test)), chosen))
     tables = [
-        blanking_rows(name, before.part(those), ask(changed), HEALTHY)
-        for name, (those, changed) in taken_out(test.images[chosen], masks).items()
+        lesion_removal_rows(name, before.subset(those), ask(changed), HEALTHY)
+        for name, (those, changed) in lesion_removed_images(test.images[chosen], masks).items()
         if those.any()
     ]
-    write_table(folder / "blanked.csv", pd.concat(tables))
+    write_table(folder / "lesion_removed.csv", pd.concat(tables))
 
 
-def write_new_sources(folder: Path, part: Part | None, groups: pd.Series, seed: int, ask: Ask) -> dict[str, float]:
+def write_external(folder: Path, part: SplitArrays | None, groups: pd.Series, seed: int, ask: Ask) -> dict[str, float]:
     """How held-back pictures of further data sets are called; without any, a table without rows.
 
     Args:
@@ -166,12 +174,12 @@ def write_new_sources(folder: Path, part: Part | None, groups: pd.Series, seed: 
     Returns:
         For each class that is there the share that is called rightly, for the headline.
     """
-    table = pd.DataFrame(columns=list(SOURCE_COLUMNS))
+    table = pd.DataFrame(columns=list(EXTERNAL_COLUMNS))
     if part is not None:
         names, units = part.index["class"].to_numpy(str), part.index["path"].map(groups).to_numpy(str)
-        table = source_table(ask(part.images), names, units, HEALTHY, seed)
-    write_table(folder / "new_sources.csv", table)
-    return {f"new_sources_{row['class']}": row["called_rightly"] for row in table.to_dict("records")}
+        table = external_table(ask(part.images), names, units, HEALTHY, seed)
+    write_table(folder / "external.csv", table)
+    return {f"external_{row['class']}": row["correct"] for row in table.to_dict("records")}
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from brain_tumor.audit.command import audit
-from brain_tumor.audit.folders import find_parts
+from brain_tumor.audit.folders import find_folders
 from brain_tumor.audit.result import PAIR_COLUMNS
 from brain_tumor.audit.sheet import DRAWN, write_sheet
 from brain_tumor.errors import UserError
@@ -153,7 +153,7 @@ def test_copies_of_copies_are_indirect(tmp_path, monkeypatch):
     chain = pd.DataFrame(  # b - c - d
         {"first": [1, 2], "second": [2, 3], "correlation": [0.995, 0.992], "kind": ["near", "mirrored"]}
     )
-    monkeypatch.setattr("brain_tumor.audit.command.match_copies", lambda *_: chain)
+    monkeypatch.setattr("brain_tumor.audit.command.match_duplicates", lambda *_: chain)
 
     result = audit(tmp_path)
 
@@ -179,7 +179,7 @@ def test_copies_of_copies_are_indirect(tmp_path, monkeypatch):
 def test_finds_parts_by_name(tmp_path, names, parts):
     for name in names:
         (tmp_path / name).mkdir()
-    found = find_parts(tmp_path)
+    found = find_folders(tmp_path)
     assert {part: str(place) for part, place in found.items()} == parts
     assert list(found) == list(parts)
 
@@ -187,7 +187,7 @@ def test_finds_parts_by_name(tmp_path, names, parts):
 def test_named_folders_go_first(tmp_path):
     for name in ("train", "val", "a/b"):
         (tmp_path / name).mkdir(parents=True)
-    found = find_parts(tmp_path, train="a/b", test="val")
+    found = find_folders(tmp_path, train="a/b", test="val")
     assert {part: place.as_posix() for part, place in found.items()} == {"train": "a/b", "test": "val"}
 
 
@@ -207,7 +207,7 @@ def test_folders_that_cannot_be_parts(tmp_path, folders, options, message):
     for name in folders:
         (tmp_path / name).mkdir(parents=True)
     with pytest.raises(UserError, match=re.escape(message)):
-        find_parts(tmp_path, **options)
+        find_folders(tmp_path, **options)
 
 
 @pytest.mark.parametrize("threshold", [0, -0.1, 1.01, float("nan")])

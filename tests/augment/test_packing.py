@@ -5,14 +5,14 @@ from PIL import Image
 
 from brain_tumor.augment.packing import pack, reader_of
 from brain_tumor.data.arrays import open_arrays
-from brain_tumor.data.catalog import CLASSES, NEW_SOURCES, SPLITS, TRAIN, TUMOUR
+from brain_tumor.data.catalog import CLASSES, EXTERNAL, SPLITS, TRAIN, TUMOUR
 from brain_tumor.data.images import prepare_images
 
 
 @pytest.fixture
 def split(tmp_path, rng):
     rows = [(f"{name}/{label}.png", label, name) for name in SPLITS for label in CLASSES]
-    rows.append(("further/y1.png", TUMOUR, NEW_SOURCES))
+    rows.append(("further/y1.png", TUMOUR, EXTERNAL))
     for path, _, _ in rows:
         (tmp_path / path).parent.mkdir(exist_ok=True)
         Image.fromarray(rng.integers(0, 256, (40, 50), dtype=np.uint8)).save(tmp_path / path)
@@ -20,17 +20,17 @@ def split(tmp_path, rng):
 
 
 def test_every_image_is_in_its_split_and_only_train_has_copies(tmp_path, split, params):
-    augment = params.augment.model_copy(update={"image_size": 32, "copies": 1, "drawn_tumours": 1})
+    augment = params.augment.model_copy(update={"image_size": 32, "per_image": 1, "synthetic_tumours": 1})
 
     pack(tmp_path, split, "0a1b", augment, 3, tmp_path / "arrays")
 
     arrays = open_arrays(tmp_path / "arrays")
     reader = reader_of(augment)
     assert (arrays.reader, arrays.split_digest) == (reader, "0a1b")
-    for name in (*SPLITS, NEW_SOURCES):
+    for name in (*SPLITS, EXTERNAL):
         part = getattr(arrays, name)
         rows = split[split["split"] == name]
-        originals = (part.index["copy"] == 0).to_numpy()
+        originals = (part.index["augmented"] == 0).to_numpy()
         assert part.index.loc[originals, "path"].tolist() == rows["path"].tolist()
         assert np.array_equal(
             part.images[originals], prepare_images([tmp_path / path for path in rows["path"]], reader)[0]
@@ -39,6 +39,6 @@ def test_every_image_is_in_its_split_and_only_train_has_copies(tmp_path, split, 
 
 
 def test_without_further_sets_there_is_no_such_part(tmp_path, split, params):
-    pack(tmp_path, split[split["split"] != NEW_SOURCES], "", params.augment, 3, tmp_path / "arrays")
+    pack(tmp_path, split[split["split"] != EXTERNAL], "", params.augment, 3, tmp_path / "arrays")
 
-    assert open_arrays(tmp_path / "arrays").new_sources is None
+    assert open_arrays(tmp_path / "arrays").external is None

@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from brain_tumor.augment.policy import DrawnHistogram, GreyCurve, augment, copies_per_image, policy, sample_of_copies
+from brain_tumor.augment.policy import (
+    DrawnHistogram,
+    GreyCurve,
+    augment,
+    augmented_per_image,
+    policy,
+    sample_of_augmented,
+)
 from brain_tumor.data.catalog import CLASSES, HEALTHY, TUMOUR
 
 STILL = dict.fromkeys(("rotation", "shift", "scale", "flip", "contrast", "curve", "degradation", "noise"), 0.0)
@@ -27,7 +34,7 @@ def images(rng, index):
 def test_balanced_classes_are_equal_and_images_of_a_class_differ_by_at_most_one(sizes, copies, seed):
     classes = pd.Series(np.repeat(CLASSES, sizes))
 
-    counts = copies_per_image(classes, copies, balance=True, rng=np.random.default_rng(seed))
+    counts = augmented_per_image(classes, copies, balance=True, rng=np.random.default_rng(seed))
 
     rows = counts + 1
     per_class = pd.Series(rows).groupby(classes.to_numpy())
@@ -36,7 +43,7 @@ def test_balanced_classes_are_equal_and_images_of_a_class_differ_by_at_most_one(
 
 
 def test_without_balance_every_image_has_as_many_copies(index, rng):
-    assert copies_per_image(index["class"], 3, balance=False, rng=rng).tolist() == [3] * len(index)
+    assert augmented_per_image(index["class"], 3, balance=False, rng=rng).tolist() == [3] * len(index)
 
 
 def test_originals_stay_as_they_are_and_copies_differ(images, index, params):
@@ -44,7 +51,7 @@ def test_originals_stay_as_they_are_and_copies_differ(images, index, params):
 
     result, table = augment(images, index, params.augment, seed=3)
 
-    originals = (table["copy"] == 0).to_numpy()
+    originals = (table["augmented"] == 0).to_numpy()
     assert np.array_equal(images, before)
     assert np.array_equal(result[originals], images)
     rows = table["path"].map({path: row for row, path in enumerate(index["path"])}).to_numpy()
@@ -63,7 +70,7 @@ def test_same_seed_same_copies_and_another_seed_others(images, index, params):
 
 
 def test_a_copy_does_not_depend_on_the_other_images(images, index, params):
-    alone = params.augment.model_copy(update={"balance": False, "copies": 2})
+    alone = params.augment.model_copy(update={"balance": False, "per_image": 2})
 
     everything, table = augment(images, index, alone, seed=3)
     half, half_table = augment(images[4:9], index.iloc[4:9].reset_index(drop=True), alone, seed=3)
@@ -91,28 +98,28 @@ def test_a_sure_flip_mirrors(images, params):
 def test_sample_shows_one_image_a_class_with_all_its_copies(images, index, params):
     result, table = augment(images, index, params.augment, seed=3)
 
-    originals, copies, classes = sample_of_copies(result, table)
+    originals, copies, classes = sample_of_augmented(result, table)
 
     assert classes == sorted([*CLASSES, TUMOUR])
-    most = table.groupby("class")["copy"].max()
+    most = table.groupby("class")["augmented"].max()
     assert [len(several) for several in copies[:-1]] == [most[name] for name in CLASSES]
-    assert len(copies[-1]) == params.augment.drawn_tumours
-    first = table.index[(table["class"] == "meningioma") & (table["copy"] == most["meningioma"])][0]
+    assert len(copies[-1]) == params.augment.synthetic_tumours
+    first = table.index[(table["class"] == "meningioma") & (table["augmented"] == most["meningioma"])][0]
     assert np.array_equal(originals[1], images[index["path"].tolist().index(table["path"].iat[first])])
     assert np.array_equal(copies[1][-1], result[first])
 
 
 def test_sample_without_copies_shows_the_originals(images, index, params):
-    alone = params.augment.model_copy(update={"copies": 0, "balance": False, "drawn_tumours": 0})
+    alone = params.augment.model_copy(update={"per_image": 0, "balance": False, "synthetic_tumours": 0})
 
-    originals, copies, _ = sample_of_copies(*augment(images, index, alone, seed=3))
+    originals, copies, _ = sample_of_augmented(*augment(images, index, alone, seed=3))
 
     assert len(originals) == len(CLASSES)
     assert copies == [[]] * len(CLASSES)
 
 
 def test_healthy_heads_get_copies_with_a_tumour_of_unknown_type(images, index, params):
-    drawing = params.augment.model_copy(update=STILL | {"copies": 0, "balance": False, "drawn_tumours": 3})
+    drawing = params.augment.model_copy(update=STILL | {"per_image": 0, "balance": False, "synthetic_tumours": 3})
 
     result, table = augment(images, index, drawing, seed=3)
 
@@ -127,7 +134,7 @@ def test_healthy_heads_get_copies_with_a_tumour_of_unknown_type(images, index, p
 def test_tumours_of_unknown_type_take_no_part_in_the_balance(rng):
     classes = pd.Series(["glioma"] * 4 + ["notumor"] * 2 + [TUMOUR] * 9)
 
-    assert copies_per_image(classes, 1, balance=True, rng=rng).tolist() == [1] * 4 + [3] * 2 + [1] * 9
+    assert augmented_per_image(classes, 1, balance=True, rng=rng).tolist() == [1] * 4 + [3] * 2 + [1] * 9
 
 
 def test_a_grey_curve_maps_equal_greys_to_equal_greys_and_keeps_black_dark(rng):

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from brain_tumor.data.arrays import INDEX_COLUMNS, ORIGIN, UNKNOWN_TUMOUR, open_arrays, write_origin, write_part
+from brain_tumor.data.arrays import INDEX_COLUMNS, ORIGIN, UNKNOWN_TUMOUR, open_arrays, write_origin, write_split_arrays
 from brain_tumor.data.catalog import CLASSES, SPLITS, TUMOUR
 from brain_tumor.data.images import Frame, Reader
 from brain_tumor.errors import UserError
@@ -21,7 +21,7 @@ def index():
 @pytest.fixture
 def folder(tmp_path, rng, index):
     for name in SPLITS:
-        write_part(tmp_path, name, rng.integers(0, 256, (4, 32, 32), dtype=np.uint8), index)
+        write_split_arrays(tmp_path, name, rng.integers(0, 256, (4, 32, 32), dtype=np.uint8), index)
     write_origin(tmp_path, READER, "0a1b")
     return tmp_path
 
@@ -29,7 +29,7 @@ def folder(tmp_path, rng, index):
 def test_what_is_written_is_read_back(tmp_path, rng, index):
     images = {name: rng.integers(0, 256, (4, 32, 32), dtype=np.uint8) for name in SPLITS}
     for name in SPLITS:
-        write_part(tmp_path, name, images[name], index)
+        write_split_arrays(tmp_path, name, images[name], index)
     write_origin(tmp_path, READER, "0a1b")
 
     arrays = open_arrays(tmp_path)
@@ -46,7 +46,7 @@ def test_what_is_written_is_read_back(tmp_path, rng, index):
 
 def test_a_tumour_of_unknown_type_has_a_label_of_its_own(folder, rng, index):
     unknown = index.assign(**{"class": TUMOUR})
-    write_part(folder, "train", rng.integers(0, 256, (4, 32, 32), dtype=np.uint8), unknown)
+    write_split_arrays(folder, "train", rng.integers(0, 256, (4, 32, 32), dtype=np.uint8), unknown)
 
     assert open_arrays(folder).train.labels.tolist() == [UNKNOWN_TUMOUR] * 4
 
@@ -61,7 +61,7 @@ def test_arrays_are_memory_maps_that_cannot_be_written(folder):
 
 def test_images_and_rows_must_agree(tmp_path, index):
     with pytest.raises(ValueError, match="3 images, 4 rows"):
-        write_part(tmp_path, "train", np.zeros((3, 32, 32), np.uint8), index)
+        write_split_arrays(tmp_path, "train", np.zeros((3, 32, 32), np.uint8), index)
 
 
 @pytest.mark.parametrize("name", ["train.npy", "validation.csv", ORIGIN])
@@ -73,7 +73,7 @@ def test_a_missing_file_is_named(folder, name):
 
 
 def test_a_split_without_images_is_refused(folder, index):
-    write_part(folder, "validation", np.zeros((0, 32, 32), np.uint8), index.iloc[:0])
+    write_split_arrays(folder, "validation", np.zeros((0, 32, 32), np.uint8), index.iloc[:0])
 
     with pytest.raises(UserError, match="validation: 0 images"):
         open_arrays(folder)

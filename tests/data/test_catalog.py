@@ -38,7 +38,7 @@ def test_every_image_has_a_row(root):
 def test_folders_of_classes_alone_have_no_part(root):
     catalog = read_catalog(root / "Training")
 
-    assert catalog["part"].eq("").all()
+    assert catalog["folder"].eq("").all()
     assert catalog["path"].iat[0] == "glioma/b.jpg"
 
 

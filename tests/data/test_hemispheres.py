@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from brain_tumor.data.drawing import blurred
-from brain_tumor.data.hemispheres import LEFT, NEITHER, RIGHT, mirrored_halves, one_sided, tumour_sides
+from brain_tumor.data.hemispheres import LEFT, NEITHER, RIGHT, mirrored_hemispheres, one_sided, tumour_sides
 from brain_tumor.data.images import WHOLE, Frame
 
 SIDE = 80
@@ -52,7 +52,7 @@ def test_what_is_not_like_its_mirror_image_has_no_sides():
 def test_one_half_stays_and_the_other_is_its_mirror_image(side):
     images = np.stack([head(0), head(7)])
     before = images.copy()
-    whole = mirrored_halves(images, np.array([side, 1 - side]))
+    whole = mirrored_hemispheres(images, np.array([side, 1 - side]))
     np.testing.assert_array_equal(whole, whole[:, :, ::-1])
     for result, image, kept in zip(whole, images, [side, 1 - side], strict=True):
         half = slice(None, SIDE // 2) if kept == LEFT else slice(SIDE // 2, None)
@@ -64,7 +64,7 @@ def test_the_half_without_makes_a_head_that_holds_none_of_the_tumour():
     clean, mask = head(3), disc(60, 30, 9)
     image = np.where(mask, 255, clean).astype(np.uint8)
     (side,) = tumour_sides(image[None], mask[None])
-    without = mirrored_halves(image[None], np.array([1 - side]))[0]
-    doubled = mirrored_halves(image[None], np.array([side]))[0]
+    without = mirrored_hemispheres(image[None], np.array([1 - side]))[0]
+    doubled = mirrored_hemispheres(image[None], np.array([side]))[0]
     assert (without == 255).sum() == 0
     assert (doubled == 255).sum() == 2 * mask.sum()

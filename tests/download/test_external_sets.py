@@ -6,7 +6,7 @@ from PIL import Image
 
 from brain_tumor.data.catalog import HEALTHY, TUMOUR, read_catalog
 from brain_tumor.download import external_sets
-from brain_tumor.download.external_sets import ADDITIONAL_SETS, fetch_additional
+from brain_tumor.download.external_sets import EXTERNAL_SETS, fetch_external
 from brain_tumor.errors import UserError
 from brain_tumor.files import file_digest
 
@@ -37,10 +37,10 @@ def br35h(tmp_path):
 def test_images_are_sorted_by_their_names_and_others_stay_behind(main, br35h, caplog):
     caplog.set_level("INFO")
 
-    fetch_additional(main, "br35h", br35h)
+    fetch_external(main, "br35h", br35h)
 
     catalog = read_catalog(main)
-    further = catalog[catalog["part"] == "br35h"]
+    further = catalog[catalog["folder"] == "br35h"]
     assert further["class"].value_counts().to_dict() == {TUMOUR: 2, HEALTHY: 3}
     assert further["path"].tolist()[-1] == "additional/br35h/tumor/y12.jpg"
     assert file_digest(br35h / "yes/y12.jpg") in further["digest"].tolist()
@@ -52,7 +52,7 @@ def test_a_part_in_an_archive_without_the_published_folders_is_taken(main, br35h
     with zipfile.ZipFile(tmp_path / "part.zip", "w") as archive:
         archive.write(br35h / "yes/y0.jpg", "some/y0.jpg")
 
-    fetch_additional(main, "br35h", tmp_path / "part.zip")
+    fetch_external(main, "br35h", tmp_path / "part.zip")
 
     assert (main / "additional/br35h/tumor/y0.jpg").read_bytes() == (br35h / "yes/y0.jpg").read_bytes()
 
@@ -61,7 +61,7 @@ def test_without_a_place_kaggle_is_asked(main, br35h, monkeypatch):
     asked = []
     monkeypatch.setattr(external_sets, "download", lambda handle, otherwise: asked.append((handle, otherwise)) or br35h)
 
-    fetch_additional(main, "br35h", None)
+    fetch_external(main, "br35h", None)
 
     assert asked[0][0] == "ahmedhamada0/brain-tumor-detection"
     assert "BRAIN_TUMOR_DATA_BR35H" in asked[0][1]
@@ -69,19 +69,19 @@ def test_without_a_place_kaggle_is_asked(main, br35h, monkeypatch):
 
 def test_places_that_cannot_serve_are_named(main, tmp_path, br35h):
     with pytest.raises(UserError, match=r"BRAIN_TUMOR_DATA_BR35H: .*nowhere is not there"):
-        fetch_additional(main, "br35h", tmp_path / "nowhere")
+        fetch_external(main, "br35h", tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="empty holds no images of br35h"):
-        fetch_additional(main, "br35h", tmp_path / "empty")
+        fetch_external(main, "br35h", tmp_path / "empty")
     picture(br35h / "again/y0.jpg", 3)
     with pytest.raises(UserError, match=r"two images called y0\.jpg"):
-        fetch_additional(main, "br35h", br35h)
+        fetch_external(main, "br35h", br35h)
     (br35h / "again/y0.jpg").unlink()
     (br35h / "yes/y12.jpg").write_bytes(b"no picture")
     with pytest.raises(UserError, match=r"br35h.*y12\.jpg cannot be read"):
-        fetch_additional(main, "br35h", br35h)
+        fetch_external(main, "br35h", br35h)
 
 
 def test_every_set_has_names_for_the_classes_that_it_publishes():
-    for known in ADDITIONAL_SETS.values():
+    for known in EXTERNAL_SETS.values():
         assert set(known.names) == set(known.published)

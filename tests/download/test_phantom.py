@@ -14,7 +14,7 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from brain_tumor.data.annotations import outline_mask, read_outlines, read_slices
 from brain_tumor.data.catalog import CLASSES, TESTING, TRAINING, read_catalog
 from brain_tumor.data.images import read_image, read_images
-from brain_tumor.download.phantom.write import COPY_KINDS, MIN_PATIENTS, ORIGINAL, plan_phantom, write_phantom
+from brain_tumor.download.phantom.write import DUPLICATE_KINDS, MIN_PATIENTS, ORIGINAL, plan_phantom, write_phantom
 
 SEED = 5
 
@@ -116,7 +116,7 @@ def test_plan_has_what_makes_the_real_set_hard(patients, seed):
     assert 0.25 <= len(leaked) / len(test) <= 0.42
     assert {file.label for file in leaked} == set(CLASSES)
     tested = {file.slice for file in test}
-    assert {file.kind for file in files if file.part == TRAINING and file.slice in tested} == set(COPY_KINDS)
+    assert {file.kind for file in files if file.part == TRAINING and file.slice in tested} == set(DUPLICATE_KINDS)
     assert {file.mode for file in files} == {"L", "RGB", "RGBA", "P"}
     assert len({file.patient for file in files}) == patients
     patients_of = {part: {file.patient for file in files if file.part == part} for part in (TRAINING, TESTING)}
@@ -158,7 +158,7 @@ def test_too_few_patients_are_refused():
 
 def test_copies_by_kind(raw, files, correlations):
     originals = {file.slice: index for index, file in enumerate(files) if file.kind == ORIGINAL}
-    lowest = dict.fromkeys(COPY_KINDS, 0.999) | {"adjusted": 0.95}
+    lowest = dict.fromkeys(DUPLICATE_KINDS, 0.999) | {"adjusted": 0.95}
 
     for index, file in enumerate(files):
         if file.kind != ORIGINAL:
@@ -272,7 +272,7 @@ def test_outlines_follow_their_copies(files, outlines):
             assert moved < (0.015 if file.kind == "adjusted" else 2e-4)
             compared[file.kind] += 1
 
-    assert set(compared) == set(COPY_KINDS)
+    assert set(compared) == set(DUPLICATE_KINDS)
 
 
 # --- What must not tell the class -------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ SIZE, CORRELATION = 64, 0.99
 BLOCK = 1024
 
 
-def copies_by_hash(files):
+def duplicates_by_hash(files):
     """(pairs, 2): numbers of files that show the same picture, plain or flipped, the smaller first."""
     images = read_images(files, SIZE)
     hashes, grey = signs(images), standardised(images)

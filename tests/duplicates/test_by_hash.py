@@ -1,12 +1,12 @@
 """No copies lie across the splits of the phantom, by another method than the project's."""
 
 import pytest
-from duplicates.by_hash import across_splits, copies_by_hash
+from duplicates.by_hash import across_splits, duplicates_by_hash
 
 from brain_tumor.data.annotations import read_slices
 from brain_tumor.data.catalog import read_catalog
 from brain_tumor.download.phantom.write import write_phantom
-from brain_tumor.duplicates.search import find_copies
+from brain_tumor.duplicates.search import find_duplicates
 from brain_tumor.split.protocols import assign
 
 pytestmark = pytest.mark.slow
@@ -18,8 +18,8 @@ def drawn(tmp_path_factory):
     root = tmp_path_factory.mktemp("phantom")
     write_phantom(root, seed=17, patients=24)
     catalog = read_catalog(root)
-    by_hash = copies_by_hash([root / path for path in catalog["path"]])
-    return catalog, read_slices(root), find_copies(root, catalog, 0.99), by_hash
+    by_hash = duplicates_by_hash([root / path for path in catalog["path"]])
+    return catalog, read_slices(root), find_duplicates(root, catalog, 0.99), by_hash
 
 
 def cut(drawn, params, protocol):

@@ -7,7 +7,7 @@ from brain_tumor.data.catalog import read_catalog
 from brain_tumor.download.phantom.write import write_phantom
 from brain_tumor.duplicates.correlation import tone_correlation
 from brain_tumor.duplicates.groups import group_names
-from brain_tumor.duplicates.search import EQUAL, FLIPPED, MIRRORED, NEAR, find_copies, match_copies
+from brain_tumor.duplicates.search import EQUAL, FLIPPED, MIRRORED, NEAR, find_duplicates, match_duplicates
 from brain_tumor.duplicates.views import SIZE
 
 THRESHOLD = 0.99
@@ -60,7 +60,7 @@ def test_changed_pictures_are_found_and_no_others(rng, change):
     originals = pictures(rng, 40)
     images = np.stack([at_size(picture) for picture in (*originals, *(alter(picture) for picture in originals))])
 
-    pairs = match_copies(images, [str(row) for row in range(80)], THRESHOLD)
+    pairs = match_duplicates(images, [str(row) for row in range(80)], THRESHOLD)
 
     assert list(zip(pairs["first"], pairs["second"], strict=True)) == [(row, row + 40) for row in range(40)]
     assert set(pairs["kind"]) == {kind}
@@ -75,7 +75,7 @@ def test_sharpened_and_grainy_pictures_are_found(rng):
     sharpened = np.clip(3 * originals - 2 * np.stack(soft) + rng.normal(0, 40, originals.shape), 0, 255)
     images = np.stack([at_size(picture.astype(np.uint8)) for picture in (*soft, *sharpened)])
 
-    pairs = match_copies(images, [str(row) for row in range(40)], THRESHOLD)
+    pairs = match_duplicates(images, [str(row) for row in range(40)], THRESHOLD)
 
     assert list(zip(pairs["first"], pairs["second"], strict=True)) == [(row, row + 20) for row in range(20)]
 
@@ -91,7 +91,7 @@ def test_strongly_sharpened_pictures_are_found_by_their_detail(rng, kind, down, 
     images = np.stack([at_size(picture.astype(np.uint8)) for picture in (*originals, *sharpened)])
     straight = images[20:, ::down, ::right].reshape(20, -1)
 
-    pairs = match_copies(images, [str(row) for row in range(40)], THRESHOLD)
+    pairs = match_duplicates(images, [str(row) for row in range(40)], THRESHOLD)
 
     assert tone_correlation(images[:20].reshape(20, -1), straight).max() < 0.97, "grey values tell them already"
     assert list(zip(pairs["first"], pairs["second"], strict=True)) == [(row, row + 20) for row in range(20)]
@@ -101,7 +101,7 @@ def test_strongly_sharpened_pictures_are_found_by_their_detail(rng, kind, down, 
 def test_equal_files_are_paired_with_the_first_of_them(rng):
     images = np.stack([at_size(picture) for picture in pictures(rng, 3)])[[0, 1, 0, 2, 0]]
 
-    pairs = match_copies(images, ["a", "b", "a", "c", "a"], THRESHOLD)
+    pairs = match_duplicates(images, ["a", "b", "a", "c", "a"], THRESHOLD)
 
     assert pairs[["first", "second", "kind"]].values.tolist() == [[0, 2, EQUAL], [0, 4, EQUAL]]
 
@@ -111,8 +111,8 @@ def test_the_order_of_the_images_does_not_matter(rng):
     images = np.stack([at_size(picture) for picture in (*originals, *(jpeg(picture) for picture in originals[:7]))])
     order = rng.permutation(len(images))
 
-    plain = match_copies(images, [str(row) for row in range(27)], THRESHOLD)
-    shuffled = match_copies(images[order], [str(row) for row in order], THRESHOLD)
+    plain = match_duplicates(images, [str(row) for row in range(27)], THRESHOLD)
+    shuffled = match_duplicates(images[order], [str(row) for row in order], THRESHOLD)
 
     back = {frozenset(pair) for pair in order[shuffled[["first", "second"]].to_numpy()]}
     assert back == {frozenset(pair) for pair in plain[["first", "second"]].to_numpy()}
@@ -123,12 +123,12 @@ def test_the_order_of_the_images_does_not_matter(rng):
 def test_pictures_without_content_are_no_copies_of_pictures_with_it(rng, value):
     images = np.stack([at_size(pictures(rng, 1)[0]), np.full((SIZE, SIZE), value, np.uint8)])
 
-    assert match_copies(images, ["a", "b"], THRESHOLD).empty
+    assert match_duplicates(images, ["a", "b"], THRESHOLD).empty
 
 
 def test_one_image_or_none_has_no_copies():
-    assert match_copies(np.zeros((0, SIZE, SIZE), np.uint8), [], THRESHOLD).empty
-    assert match_copies(np.zeros((1, SIZE, SIZE), np.uint8), ["a"], THRESHOLD).empty
+    assert match_duplicates(np.zeros((0, SIZE, SIZE), np.uint8), [], THRESHOLD).empty
+    assert match_duplicates(np.zeros((1, SIZE, SIZE), np.uint8), ["a"], THRESHOLD).empty
 
 
 def truth(slices, paths):
@@ -142,7 +142,7 @@ def test_on_the_phantom_the_copies_are_those_that_were_drawn(tmp_path):
     catalog = read_catalog(tmp_path)
     shown = truth(read_slices(tmp_path), catalog["path"])
 
-    groups = np.array(group_names(catalog["path"].tolist(), find_copies(tmp_path, catalog, THRESHOLD)))
+    groups = np.array(group_names(catalog["path"].tolist(), find_duplicates(tmp_path, catalog, THRESHOLD)))
 
     found = groups[:, None] == groups[None]
     same = shown[:, None] == shown[None]

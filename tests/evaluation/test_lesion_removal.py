@@ -1,7 +1,7 @@
 import numpy as np
 
 from brain_tumor.data.masks import widen
-from brain_tumor.evaluation.lesion_removal import blank_out, elsewhere, taken_out
+from brain_tumor.evaluation.lesion_removal import elsewhere, inpaint, lesion_removed_images
 
 
 def disc(size, x, y, radius):
@@ -15,7 +15,7 @@ def test_a_tumour_on_a_gradient_becomes_the_gradient():
     image = np.where(mask, 255, clean).astype(np.uint8)
     images, masks = np.stack([image, image]), np.stack([mask, np.zeros_like(mask)])
 
-    filled = blank_out(images, masks)
+    filled = inpaint(images, masks)
 
     assert np.abs(filled[0].astype(int) - clean).max() <= 12
     outside = ~widen(masks)[0]
@@ -40,7 +40,7 @@ def test_what_is_taken_out_is_the_tumour_or_as_much_elsewhere():
     masks = np.stack([disc(100, 20, 40, 8), disc(100, 50, 40, 8)])
     images = np.where(masks, 255, clean).astype(np.uint8)
 
-    done = taken_out(images, masks)
+    done = lesion_removed_images(images, masks)
 
     assert {name: those.tolist() for name, (those, _) in done.items()} == {
         "the tumour": [True, True],

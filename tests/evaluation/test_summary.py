@@ -9,12 +9,12 @@ from brain_tumor.evaluation.summary import (
     confidence_table,
     confusion_table,
     headline,
-    parts_of,
     selective_table,
     set_table,
+    subsets_of,
     surest_mistakes,
 )
-from brain_tumor.evaluation.tables import Predictions, overall_table, part_table
+from brain_tumor.evaluation.tables import Predictions, overall_table, subset_table
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def predictions():
 def test_surest_mistakes_one_of_a_group(predictions):
     assert surest_mistakes(predictions, 10).tolist() == [5, 2, 1]  # 4 is of the group of 5
     assert surest_mistakes(predictions, 1).tolist() == [5]
-    right = predictions.part(predictions.right)
+    right = predictions.subset(predictions.correct)
     assert surest_mistakes(right, 10).tolist() == []
 
 
@@ -37,12 +37,12 @@ def test_parts_tell_copies_and_sources(predictions):
     split = pd.DataFrame(
         {
             "path": ["t0", "t1", "t2", "x3", "t4", "t5", "train"],
-            "part": ["Testing"] * 3 + ["Training"] + ["Testing"] * 2 + ["Training"],
+            "folder": ["Testing"] * 3 + ["Training"] + ["Testing"] * 2 + ["Training"],
             "group": ["a", "b", "c", "d", "e", "e", "b"],
         }
     )
     paths = split["path"][:6]
-    parts = parts_of(paths, predictions, split, {"t0", "t4"})
+    parts = subsets_of(paths, predictions, split, {"t0", "t4"})
     rows = {name: np.flatnonzero(mask).tolist() for name, mask in parts.items()}
     assert rows == {
         "all": [0, 1, 2, 3, 4, 5],
@@ -55,7 +55,7 @@ def test_parts_tell_copies_and_sources(predictions):
         "pituitary, annotated": [4],
         "pituitary, other": [5],
     }
-    assert list(parts_of(paths, predictions, split, set())) == list(rows)[:3]
+    assert list(subsets_of(paths, predictions, split, set())) == list(rows)[:3]
 
 
 def test_confusion_counts_and_shares(predictions):
@@ -66,13 +66,13 @@ def test_confusion_counts_and_shares(predictions):
 
 
 def test_headline_is_flat_short_and_json(predictions):
-    overall, parts = overall_table(predictions), part_table(predictions, {"all": np.ones(6, bool)}, 2)
+    overall, parts = overall_table(predictions), subset_table(predictions, {"all": np.ones(6, bool)}, 2)
     values = headline(overall, parts)
     assert next(iter(values)) == "accuracy"
     assert len(values) <= 6
     assert values["accuracy"] == pytest.approx(1 / 3)
     assert values["auroc"] == overall.set_index("score").loc["auroc", "value"]
-    assert values["with_copy"] is None
+    assert values["with_duplicate"] is None
     json.dumps(values, allow_nan=False)
 
 

@@ -6,12 +6,12 @@ from brain_tumor.evaluation.metrics import BY_CLASS, OVERALL, class_scores, over
 from brain_tumor.evaluation.tables import (
     Predictions,
     binary_table,
-    blanking_rows,
     class_table,
+    external_table,
+    lesion_removal_rows,
     overall_table,
-    part_table,
     share,
-    source_table,
+    subset_table,
 )
 
 HEALTHY = CLASSES.index("notumor")
@@ -43,16 +43,18 @@ def test_every_score_stands_with_its_name_inside_its_interval(predictions):
 
 def test_parts_by_hand(predictions):
     first = np.arange(120) < 45
-    table = part_table(predictions, {"first": first, "rest": ~first, "none": first & ~first}, HEALTHY).set_index("part")
+    table = subset_table(predictions, {"first": first, "rest": ~first, "none": first & ~first}, HEALTHY).set_index(
+        "folder"
+    )
     assert table.loc["first", ["images", "groups"]].tolist() == [45, 15]
-    assert table.loc["first", "correct"] == predictions.right[:45].sum()
-    assert table.loc["first", "accuracy"] == pytest.approx(predictions.right[:45].mean())
-    assert table["correct"].sum() == predictions.right.sum()
-    assert table["called_healthy"].sum() == (predictions.probabilities.argmax(axis=1) == HEALTHY).sum()
+    assert table.loc["first", "correct"] == predictions.correct[:45].sum()
+    assert table.loc["first", "accuracy"] == pytest.approx(predictions.correct[:45].mean())
+    assert table["correct"].sum() == predictions.correct.sum()
+    assert table["predicted_healthy"].sum() == (predictions.probabilities.argmax(axis=1) == HEALTHY).sum()
     assert table.loc["none", "images"] == 0
     assert np.isnan(table.loc["none", "accuracy"])
     with pytest.raises(ValueError, match="part odd"):
-        part_table(predictions, {"odd": np.ones(120, int)}, HEALTHY)
+        subset_table(predictions, {"odd": np.ones(120, int)}, HEALTHY)
 
 
 def test_share_without_spread_has_no_width(predictions):
@@ -71,7 +73,7 @@ def test_blanking_by_hand():
     labels = np.array([0, 0, 1, 3])
     before = Predictions(np.eye(4)[labels] * 0.8 + 0.05, labels, CLASSES, np.array(list("aabc")), 1)
     after = np.eye(4)[[0, 2, 2, 1]] * 0.8 + 0.05
-    table = blanking_rows("tumour", before, after, HEALTHY).set_index("class")
+    table = lesion_removal_rows("tumour", before, after, HEALTHY).set_index("class")
     assert table.index.tolist() == ["glioma", "meningioma", "pituitary", "all"]
     assert table["kept"].tolist() == [0.5, 0, 0, 0.25]
     assert table["healthy"].tolist() == [0.5, 1, 0, 0.5]
@@ -84,9 +86,9 @@ def test_new_sources_count_tumours_of_any_type_and_healthy_heads():
     classes = np.array(["tumor"] * 5 + ["notumor"] * 3)
     groups = np.array(list("aabcdefg"))
 
-    table = source_table(probabilities, classes, groups, healthy=2, seed=1).set_index("class")
+    table = external_table(probabilities, classes, groups, healthy=2, seed=1).set_index("class")
 
-    assert table["called_rightly"].to_dict() == pytest.approx({"tumor": 3 / 5, "notumor": 2 / 3})
+    assert table["correct"].to_dict() == pytest.approx({"tumor": 3 / 5, "notumor": 2 / 3})
     assert table["groups"].to_dict() == {"tumor": 4, "notumor": 3}
-    assert (table["low"] <= table["called_rightly"]).all()
-    assert (table["high"] >= table["called_rightly"]).all()
+    assert (table["low"] <= table["correct"]).all()
+    assert (table["high"] >= table["correct"]).all()

@@ -24,7 +24,7 @@ def test_a_run_that_trained_on_what_it_is_measured_on_is_refused(monkeypatch: py
         choose.validation_of("run", FURTHER)
 
 
-@pytest.mark.parametrize("used", ["excluded", "new_sources", "test"])
+@pytest.mark.parametrize("used", ["excluded", "external", "test"])
 def test_validation_is_the_run_s_own(monkeypatch: pytest.MonkeyPatch, used: str) -> None:
     _run_with(monkeypatch, used)
     assert choose.validation_of("run", FURTHER)["path"].tolist() == ["a.jpg"]

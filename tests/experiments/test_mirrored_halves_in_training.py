@@ -1,10 +1,10 @@
 """The changes that heads made of halves go through, and what the script wants before it trains."""
 
-import mirrored_halves
+import mirrored_hemispheres
 import numpy as np
 import pandas as pd
 import pytest
-from mirrored_halves import bent
+from mirrored_hemispheres import bent
 
 from brain_tumor.errors import UserError
 
@@ -26,8 +26,8 @@ def test_what_is_missing_is_told_before_anything_trains(
     monkeypatch: pytest.MonkeyPatch, outlines: dict[str, None], asked_for: str
 ) -> None:
     split = pd.DataFrame({"path": ["a"], "split": ["train"], "reason": [""]})
-    monkeypatch.setattr("sys.argv", ["mirrored_halves.py", "halves"])
-    monkeypatch.setattr(mirrored_halves, "read_split", lambda _: split)
-    monkeypatch.setattr(mirrored_halves, "read_outlines", lambda _: outlines)
+    monkeypatch.setattr("sys.argv", ["mirrored_hemispheres.py", "halves"])
+    monkeypatch.setattr(mirrored_hemispheres, "read_split", lambda _: split)
+    monkeypatch.setattr(mirrored_hemispheres, "read_outlines", lambda _: outlines)
     with pytest.raises(UserError, match=asked_for):
-        mirrored_halves.main.__wrapped__()
+        mirrored_hemispheres.main.__wrapped__()

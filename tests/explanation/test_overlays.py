@@ -23,12 +23,12 @@ def test_choice_is_complete_and_independent_of_the_order_of_rows(cases, limit, r
     for label, name in enumerate(NAMES):
         for word, right in (("right", True), ("wrong", False)):
             there = sum(t == label and (c == label) == right for _, t, c in rows)
-            mine = [c for c in chosen if c.truth == label and c.right == right]
+            mine = [c for c in chosen if c.truth == label and c.correct == right]
             expected = [f"{name}_{word}_{number}.png" for number in range(1, min(limit, there) + 1)]
             assert [c.name for c in mine] == expected
     for choice in chosen:
         assert rows[choice.row][1:] == (choice.truth, choice.prediction)
-        assert choice.targets == ((choice.truth,) if choice.right else (choice.prediction, choice.truth))
+        assert choice.targets == ((choice.truth,) if choice.correct else (choice.prediction, choice.truth))
 
 
 def test_a_changed_prediction_leaves_the_other_classes_alone():
@@ -37,7 +37,7 @@ def test_a_changed_prediction_leaves_the_other_classes_alone():
     changed = np.where(np.arange(30) == 0, 1, labels)
     after = choose(paths, labels, changed, NAMES, 4)
     assert [c for c in before if c.truth] == [c for c in after if c.truth]
-    assert [c.row for c in after if not c.right] == [0]
+    assert [c.row for c in after if not c.correct] == [0]
 
 
 @pytest.mark.parametrize(

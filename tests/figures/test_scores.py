@@ -36,9 +36,9 @@ def test_risk_coverage_tells_what_can_be_answered():
 
 
 def test_empty_parts_are_not_drawn():
-    parts = pd.DataFrame({"part": ["all", "none"], "images": [1200, 0], "groups": [70, 0]})
+    parts = pd.DataFrame({"subset": ["all", "none"], "images": [1200, 0], "groups": [70, 0]})
     parts[["accuracy", "low", "high"]] = [[0.8, 0.7, 0.9], [np.nan] * 3]
-    written = texts(scores.accuracy_of_parts(parts))
+    written = texts(scores.accuracy_by_subset(parts))
     assert "all, 1,200 (70)" in written
     assert not [text for text in written if text.startswith("none")]
 

@@ -17,8 +17,8 @@ QUICK = {
     "download.dataset": "phantom",
     "split.protocol": "published",
     "augment.image_size": 64,
-    "augment.copies": 1,
-    "augment.drawn_tumours": 1,
+    "augment.per_image": 1,
+    "augment.synthetic_tumours": 1,
     "train.backbone": "mobilenet_v3_large",  # little work, and a small file
     "train.head": "pooled",
     "train.weights": "none",

@@ -174,7 +174,7 @@ def test_pictures_that_were_measured_beside_the_study_are_on_the_card(project):
 
     healthy = pd.read_csv(measured / "arrays" / "test.csv", dtype=str).query("`class` == 'notumor'")
     for suffix in ("csv", "npy"):
-        shutil.copyfile(measured / "arrays" / f"test.{suffix}", measured / "arrays" / f"new_sources.{suffix}")
+        shutil.copyfile(measured / "arrays" / f"test.{suffix}", measured / "arrays" / f"external.{suffix}")
     status, output = release(project, *options)
 
     assert status == 0, output

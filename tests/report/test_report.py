@@ -27,8 +27,8 @@ METRICS = {
         "accuracy_low": 0.88,
         "accuracy_high": 0.92,
         "auroc": 0.8765,
-        "with_copy": 0.99,
-        "without_copy": None,
+        "with_duplicate": 0.99,
+        "without_duplicate": None,
     },
     "explain": {"images": 12},
 }
@@ -64,7 +64,7 @@ def project(tmp_path):
         (folder / "metrics" / f"{name}.json").write_text(json.dumps(values), encoding="utf-8")
     (folder / "metrics" / "classification_report.txt").write_text("precision <recall>", encoding="utf-8")
     counts = "part,images,groups,correct,accuracy\nall,1300,700,1170,0.9\n"
-    (folder / "plots" / "scores_by_part.csv").write_text(counts, encoding="utf-8")
+    (folder / "plots" / "scores_by_subset.csv").write_text(counts, encoding="utf-8")
     names = ("confusion_matrix", "leaks", "roc_curves", "gradcam/overview", "gradcam/glioma_right_1")
     for grey, name in enumerate(names):
         Image.new("L", (4, 4), grey).save(folder / "plots" / f"{name}.png")
@@ -138,7 +138,7 @@ def test_headline_and_metrics_are_shown(project):
 def test_tables_of_plots_are_shown_and_empty_ones_are_not(project):
     text = "score,value,low,high\naccuracy,0.9,0.88,\nimages,1311,<b>,1e-05\n"
     (project / "plots" / "scores.csv").write_text(text, encoding="utf-8")
-    (project / "plots" / "blanked.csv").write_text("blanked,class,images\n", encoding="utf-8")
+    (project / "plots" / "lesion_removed.csv").write_text("lesion_removed,class,images\n", encoding="utf-8")
     (project / "plots" / "localization_by_class.csv").write_text("class,hit\nglioma,0.75\n", encoding="utf-8")
     page = page_of(project)
     assert ["accuracy", "0.9000", "0.8800", "undefined"] in page.rows
@@ -255,8 +255,8 @@ def test_tables_lay_out_any_nesting():
     values = {
         "n": 3,
         "flag": True,
-        "with_copy": {"images": 1, "accuracy": 1.0},
-        "without_copy": {"images": 2, "accuracy": None},
+        "with_duplicate": {"images": 1, "accuracy": 1.0},
+        "without_duplicate": {"images": 2, "accuracy": None},
         "alone": {"x": [1, 0.5], "deep": {"y": "text"}},
         "nothing": {},
     }

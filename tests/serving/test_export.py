@@ -7,14 +7,14 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from brain_tumor.data.arrays import Part
+from brain_tumor.data.arrays import SplitArrays
 from brain_tumor.data.catalog import CLASSES
 from brain_tumor.data.images import Reader
 from brain_tumor.errors import UserError
 from brain_tumor.evaluation.ood import fit
 from brain_tumor.explanation.gradcam import grad_cam
 from brain_tumor.model.classifier import Classifier, Description
-from brain_tumor.serving.export import export, familiar_features
+from brain_tumor.serving.export import export, in_distribution_features
 from brain_tumor.serving.onnx_model import Engine
 
 SIZE = 64
@@ -25,7 +25,7 @@ def part(images):
     rng = np.random.default_rng(images)
     coarse = rng.integers(0, 256, (images, 8, 8), dtype=np.uint8)
     pixels = coarse.repeat(SIZE // 8, axis=1).repeat(SIZE // 8, axis=2)
-    return Part(pixels, pd.DataFrame({"copy": np.zeros(images, int)}))
+    return SplitArrays(pixels, pd.DataFrame({"augmented": np.zeros(images, int)}))
 
 
 def make_classifier(head):
@@ -130,8 +130,8 @@ def test_a_head_of_two_levels_has_its_probabilities_and_maps_too(train_part, val
 def test_novelty_is_the_mahalanobis_distance_and_its_threshold_accepts_validation(
     engine, classifier, train_part, validation_part
 ):
-    features = familiar_features(classifier, validation_part.images)
-    novelty = fit(familiar_features(classifier, train_part.images), features)
+    features = in_distribution_features(classifier, validation_part.images)
+    novelty = fit(in_distribution_features(classifier, train_part.images), features)
 
     outputs = engine.run(validation_part.images)
 
@@ -144,7 +144,7 @@ def test_novelty_is_measured_on_deviations_over_the_places(classifier, validatio
     with torch.inference_mode():
         middle = classifier.trunk[: classifier.backbone.last](classifier.normalise(torch.from_numpy(images)))
 
-    np.testing.assert_allclose(familiar_features(classifier, images), middle.numpy().std(axis=(2, 3)), rtol=1e-4)
+    np.testing.assert_allclose(in_distribution_features(classifier, images), middle.numpy().std(axis=(2, 3)), rtol=1e-4)
 
 
 def test_the_description_comes_along(engine, classifier):

@@ -71,7 +71,7 @@ def test_report_counts(split, pairs):
     assert report["groups"] == 7
     assert report["images"]["test"] == {"all": 5, "glioma": 4, "meningioma": 0, "notumor": 1, "pituitary": 0}
     assert report["excluded"] == {"copies with two labels": 2, "label differs from the annotation": 1}
-    leaks = report["test_with_published_copy"]
+    leaks = report["test_with_published_duplicate"]
     assert leaks["share"] == 4 / 5
     assert leaks["by_class"]["glioma"] == leaks["by_class"]["all"] == 4
     assert leaks["by_kind"] == {"equal": 1, "near": 1, "mirrored": 1, "flipped": 0, "indirect": 1}
@@ -80,10 +80,10 @@ def test_report_counts(split, pairs):
 
 
 def test_report_without_patients_or_published_parts(split, pairs):
-    report = split_report(split.assign(patient="", part=""), pairs)
+    report = split_report(split.assign(patient="", folder=""), pairs)
 
     assert "patients" not in report
-    assert report["test_with_published_copy"]["share"] is None
+    assert report["test_with_published_duplicate"]["share"] is None
 
 
 def test_examples_show_leaks_and_doubtful_labels(split, pairs):

@@ -2,12 +2,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from brain_tumor.data.catalog import CLASSES, SPLIT_COLUMNS, TUMOUR, published_copies
+from brain_tumor.data.catalog import CLASSES, SPLIT_COLUMNS, TUMOUR, published_duplicates
 from brain_tumor.errors import UserError
 from brain_tumor.params import SplitParams
 from brain_tumor.split.protocols import (
-    COPY_OF_MAIN,
-    COPY_OF_TEST,
+    DUPLICATE_OF_MAIN,
+    DUPLICATE_OF_TEST,
     NOT_TRAINED_ON,
     TWO_LABELS,
     WRONG_LABEL,
@@ -20,7 +20,13 @@ PROTOCOLS = ("published", "leak_free", "grouped", "patient")
 
 
 def parameters(**changes):
-    values = {"protocol": "published", "fold": 0, "validation": 0.15, "copy_threshold": 0.99, "additional": "measure"}
+    values = {
+        "protocol": "published",
+        "fold": 0,
+        "validation": 0.15,
+        "duplicate_threshold": 0.99,
+        "additional": "measure",
+    }
     return SplitParams(**(values | changes))
 
 
@@ -32,7 +38,7 @@ def catalog():
             for number in range(count):
                 path = f"{part}/{name}/{number:03}.jpg"
                 rows.append((path, name, part, f"{len(rows):064x}"))
-    return pd.DataFrame(rows, columns=["path", "class", "part", "digest"]).sort_values("path", ignore_index=True)
+    return pd.DataFrame(rows, columns=["path", "class", "folder", "digest"]).sort_values("path", ignore_index=True)
 
 
 @pytest.fixture
@@ -85,8 +91,8 @@ def test_no_group_lies_across_splits(catalog, pairs, slices, protocol):
 def test_published_keeps_the_leak_but_not_into_validation(catalog, pairs):
     split = assign(catalog, pairs, None, parameters(), 1)
 
-    assert split.loc[split["part"] == "Testing", "split"].eq("test").all()
-    assert split.loc[split["part"] == "Training", "split"].isin(["train", "validation"]).all()
+    assert split.loc[split["folder"] == "Testing", "split"].eq("test").all()
+    assert split.loc[split["folder"] == "Training", "split"].isin(["train", "validation"]).all()
     assert all({"train", "validation"} - found for found in splits_of(split, "group"))
 
 
@@ -95,8 +101,8 @@ def test_leak_free_takes_out_the_copies_of_test_images_and_nothing_else(catalog,
 
     excluded = split[split["split"] == "excluded"]
     assert sorted(excluded["path"]) == [f"Training/{name}/{number:03}.jpg" for name in CLASSES for number in range(5)]
-    assert excluded["reason"].eq(COPY_OF_TEST).all()
-    assert split.loc[split["part"] == "Testing", "split"].eq("test").all()
+    assert excluded["reason"].eq(DUPLICATE_OF_TEST).all()
+    assert split.loc[split["folder"] == "Testing", "split"].eq("test").all()
 
 
 def test_the_five_folds_cover_every_image_once(catalog, pairs):
@@ -163,18 +169,18 @@ def test_the_seed_decides(catalog, pairs, slices, protocol):
 @pytest.mark.parametrize("protocol", ["published", "leak_free"])
 def test_folders_of_classes_alone_need_grouped(catalog, pairs, protocol):
     with pytest.raises(UserError, match=rf"split.protocol: {protocol} needs the folders Training and Testing.*grouped"):
-        assign(catalog.assign(part=""), pairs, None, parameters(protocol=protocol), 1)
+        assign(catalog.assign(folder=""), pairs, None, parameters(protocol=protocol), 1)
 
 
 def test_folders_of_classes_alone_can_be_grouped(catalog, pairs):
-    split = assign(catalog.assign(part=""), pairs, None, parameters(protocol="grouped"), 1)
+    split = assign(catalog.assign(folder=""), pairs, None, parameters(protocol="grouped"), 1)
 
     assert split["split"].eq("test").any()
-    assert published_copies(split) == set()
+    assert published_duplicates(split) == set()
 
 
 def test_too_few_pictures_are_said(catalog, pairs):
-    few = catalog.groupby(["part", "class"]).head(2).reset_index(drop=True)
+    few = catalog.groupby(["folder", "class"]).head(2).reset_index(drop=True)
 
     with pytest.raises(UserError, match="a class has fewer than 5 groups of copies or patients: add pictures"):
         assign(few, pairs.iloc[:0], None, parameters(protocol="grouped"), 1)
@@ -184,7 +190,7 @@ def test_published_copies_are_known_under_every_protocol(catalog, pairs, slices)
     expected = {f"Testing/{name}/{number:03}.jpg" for name in CLASSES for number in range(5)}
 
     for protocol in PROTOCOLS:
-        assert published_copies(assign(catalog, pairs, slices, parameters(protocol=protocol), 1)) == expected
+        assert published_duplicates(assign(catalog, pairs, slices, parameters(protocol=protocol), 1)) == expected
 
 
 def test_patient_of_drops_a_suffix_letter_only():
@@ -198,40 +204,40 @@ def test_patient_of_drops_a_suffix_letter_only():
 
 
 @pytest.fixture
-def with_further_set(catalog):
+def with_external_set(catalog):
     """300 pictures with a tumour of another collection after those of the main set."""
     rows = [(f"additional/other/tumor/{number:03}.jpg", TUMOUR, "other", f"{number:065x}") for number in range(300)]
     return pd.concat([catalog, pd.DataFrame(rows, columns=catalog.columns)], ignore_index=True)
 
 
 @pytest.mark.parametrize("protocol", ["leak_free", "grouped"])
-def test_half_of_a_further_set_is_held_back_whatever_the_seed(with_further_set, catalog, pairs, protocol):
-    further = with_further_set["part"] == "other"
+def test_half_of_a_further_set_is_held_back_whatever_the_seed(with_external_set, catalog, pairs, protocol):
+    further = with_external_set["folder"] == "other"
     links = [(len(catalog) + number, len(catalog) + number + 1) for number in range(0, 300, 3)]
     links.append((0, len(catalog) + 299))
     both = pd.concat([pairs, pd.DataFrame(links, columns=["first", "second"])], ignore_index=True)
 
-    split = assign(with_further_set, both, None, parameters(protocol=protocol), seed=1)
-    other_seed = assign(with_further_set, both, None, parameters(protocol=protocol), seed=2)
-    training = assign(with_further_set, both, None, parameters(protocol=protocol, additional="train"), seed=1)
+    split = assign(with_external_set, both, None, parameters(protocol=protocol), seed=1)
+    other_seed = assign(with_external_set, both, None, parameters(protocol=protocol), seed=2)
+    training = assign(with_external_set, both, None, parameters(protocol=protocol, additional="train"), seed=1)
 
-    held_back = split["split"] == "new_sources"
+    held_back = split["split"] == "external"
     assert 110 < held_back.sum() < 190
     assert held_back[further].sum() == held_back.sum()
     assert split[further].groupby("group")["split"].nunique().eq(1).all()
-    assert held_back.equals(other_seed["split"] == "new_sources")
-    assert held_back.equals(training["split"] == "new_sources")
+    assert held_back.equals(other_seed["split"] == "external")
+    assert held_back.equals(training["split"] == "external")
     assert set(split.loc[further & ~held_back, "split"]) == {"excluded"}
     assert training.loc[further & ~held_back, "split"].value_counts().to_dict() == {
         "train": 299 - held_back.sum(),
         "excluded": 1,
     }
-    assert split["reason"].iloc[-1] == training["reason"].iloc[-1] == COPY_OF_MAIN
-    assert set(split.loc[further & ~held_back, "reason"]) == {NOT_TRAINED_ON, COPY_OF_MAIN}
+    assert split["reason"].iloc[-1] == training["reason"].iloc[-1] == DUPLICATE_OF_MAIN
+    assert set(split.loc[further & ~held_back, "reason"]) == {NOT_TRAINED_ON, DUPLICATE_OF_MAIN}
 
 
-def test_a_further_set_leaves_the_split_of_the_main_set_as_it_is(with_further_set, catalog, pairs):
+def test_a_further_set_leaves_the_split_of_the_main_set_as_it_is(with_external_set, catalog, pairs):
     alone = assign(catalog, pairs, None, parameters(protocol="leak_free"), seed=1)
-    together = assign(with_further_set, pairs, None, parameters(protocol="leak_free"), seed=1)
+    together = assign(with_external_set, pairs, None, parameters(protocol="leak_free"), seed=1)
 
     pd.testing.assert_frame_equal(alone, together.iloc[: len(catalog)])

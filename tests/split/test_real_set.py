@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from duplicates.by_hash import across_splits, copies_by_hash
+from duplicates.by_hash import across_splits, duplicates_by_hash
 
 from brain_tumor.data.annotations import read_slices
 from brain_tumor.data.catalog import HEALTHY, TEST, TESTING, read_catalog
 from brain_tumor.download.archives import copy_files, open_tree
 from brain_tumor.download.figshare import MATCHED_SLICES, write_annotations
 from brain_tumor.duplicates.groups import group_names
-from brain_tumor.duplicates.search import find_copies
+from brain_tumor.duplicates.search import find_duplicates
 from brain_tumor.params import load_params
 from brain_tumor.split.leaks import split_report
 from brain_tumor.split.protocols import TWO_LABELS, assign
@@ -42,7 +42,7 @@ def raw(real_data, tmp_path_factory):
 def found(raw):
     """Catalog and pairs of copies."""
     catalog = read_catalog(raw)
-    return catalog, find_copies(raw, catalog, PARAMS.split.copy_threshold)
+    return catalog, find_duplicates(raw, catalog, PARAMS.split.duplicate_threshold)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def groups(found):
 @pytest.fixture(scope="module")
 def found_by_hash(raw, found):
     catalog, _ = found
-    return copies_by_hash([raw / path for path in catalog["path"]])
+    return duplicates_by_hash([raw / path for path in catalog["path"]])
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,9 @@ def test_pairs_of_one_slice_are_found_and_no_others(slices, found, groups):
 def test_three_quarters_of_the_test_images_leak(found):
     """982 by plain correlation at 0.99; other looks add some that were cropped, sharpened or changed in contrast."""
     catalog, pairs = found
-    leaks = split_report(assign(catalog, pairs, None, PARAMS.split, PARAMS.seed), pairs)["test_with_published_copy"]
+    leaks = split_report(assign(catalog, pairs, None, PARAMS.split, PARAMS.seed), pairs)[
+        "test_with_published_duplicate"
+    ]
 
     assert leaks["by_kind"]["equal"] == 103
     assert leaks["by_class"]["glioma"] == 81
@@ -112,7 +114,7 @@ def test_copies_that_eyes_found_are_grouped(groups, train, test):
 def test_what_was_read_in_test_pictures_holds_for_their_copies(found, groups):
     catalog, _ = found
     shows = pd.read_csv(PROJECT / "docs" / "test_notumor.csv", index_col="path")["shows"]
-    healthy = catalog.loc[(catalog["part"] == TESTING) & (catalog["class"] == HEALTHY), "path"]
+    healthy = catalog.loc[(catalog["folder"] == TESTING) & (catalog["class"] == HEALTHY), "path"]
 
     read = shows.reindex(healthy).fillna("").groupby(groups[healthy].to_numpy())
 

@@ -7,7 +7,7 @@ from torch import nn
 from brain_tumor.data.catalog import CLASSES
 from brain_tumor.data.images import Reader
 from brain_tumor.model.classifier import Classifier, Description
-from brain_tumor.training.bn_init import keep_what_is_computed
+from brain_tumor.training.bn_init import initialise_normalisations
 
 
 @pytest.fixture(params=["block5", "block4"])
@@ -36,14 +36,14 @@ def test_training_starts_with_what_the_convolutions_compute(classifier, features
     idle = classifier.eval().activations(features).detach()
     assert not torch.allclose(classifier.train().activations(features), idle, rtol=0.1), "nothing to mend"
 
-    keep_what_is_computed(classifier, features)
+    initialise_normalisations(classifier, features)
 
     for mode in (True, False):
         torch.testing.assert_close(classifier.train(mode).activations(features), idle, rtol=1e-3, atol=1e-4)
 
 
 def test_running_statistics_are_those_of_what_reaches_a_layer(classifier, features):
-    keep_what_is_computed(classifier, features)
+    initialise_normalisations(classifier, features)
 
     first = next(module for module in classifier.trunk[classifier.cut :] if isinstance(module, nn.BatchNorm2d))
     reaches = classifier.trunk[classifier.cut](features)
@@ -54,7 +54,7 @@ def test_running_statistics_are_those_of_what_reaches_a_layer(classifier, featur
 def test_frozen_layers_and_the_mode_stay(classifier, features):
     frozen = {name: value.clone() for name, value in classifier.trunk[: classifier.cut].state_dict().items()}
 
-    keep_what_is_computed(classifier.train(), features)
+    initialise_normalisations(classifier.train(), features)
 
     assert classifier.training
     for name, value in classifier.trunk[: classifier.cut].state_dict().items():

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn.functional import instance_norm
 
-from brain_tumor.training.mixstyle import mix_styles
+from brain_tumor.training.mixstyle import mixstyle_features
 
 
 @pytest.fixture
@@ -14,7 +14,7 @@ def features():
 
 def mixed(features, seed):
     torch.manual_seed(seed)
-    return mix_styles(features)
+    return mixstyle_features(features)
 
 
 def test_what_is_where_stays(features):

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from brain_tumor.audit.folders import FOLDER_NAMES, class_of, find_parts, list_files, read_files
-from brain_tumor.audit.result import AuditResult, Part, named_pairs, write_pairs
+from brain_tumor.audit.folders import FOLDER_NAMES, class_of, find_folders, list_files, read_files
+from brain_tumor.audit.result import AuditResult, SplitArrays, named_pairs, write_pairs
 from brain_tumor.audit.sheet import plain, printable, result_tables, summary, write_sheet
 from brain_tumor.data.catalog import TEST, TRAIN
 from brain_tumor.duplicates.groups import group_names
-from brain_tumor.duplicates.search import match_copies
+from brain_tumor.duplicates.search import match_duplicates
 from brain_tumor.duplicates.views import SIZE
 from brain_tumor.errors import UserError
 from brain_tumor.progress import progress as progress_bar
@@ -93,7 +93,7 @@ def audit(
         folder: holds these folders.
         train: that of the train images, relative to `folder`; by default found by name, see `FOLDER_NAMES`.
         test: likewise.
-        threshold: correlation from which two pictures are copies, see `match_copies`; above 0, at most 1.
+        threshold: correlation from which two pictures are copies, see `match_duplicates`; above 0, at most 1.
         progress: wraps the list of paths as they are read, for example a `tqdm` bar.
 
     Raises:
@@ -102,7 +102,7 @@ def audit(
     """
     if not 0 < threshold <= 1:
         raise UserError(f"--threshold {threshold}: expected a correlation above 0 and at most 1")
-    folders = find_parts(folder, train, test)
+    folders = find_folders(folder, train, test)
     listed = {part: list_files(folder, place) for part, place in folders.items()}
     rows = [(path, part, class_of(path, folders[part])) for part, (paths, _) in listed.items() for path in paths]
     images = pd.DataFrame(rows, columns=["path", "part", "class"], dtype=object)
@@ -114,9 +114,9 @@ def audit(
             unreadable = tuple(reasons[path] for path in paths if path in reasons)
             if len(unreadable) == len(paths):
                 raise UserError(f"{folder / folders[name]}: no image in it can be read: {unreadable[0]}")
-            parts.append(Part(name, folders[name].as_posix(), len(paths) - len(unreadable), unreadable, others))
+            parts.append(SplitArrays(name, folders[name].as_posix(), len(paths) - len(unreadable), unreadable, others))
         images = images[images["digest"] != ""].reset_index(drop=True)
-        found = match_copies(pixels[: len(images)], images["digest"].tolist(), threshold)
+        found = match_duplicates(pixels[: len(images)], images["digest"].tolist(), threshold)
     images["group"] = pd.Series(group_names(images["path"].tolist(), found), dtype=object)
     return AuditResult(folder, threshold, tuple(parts), images, named_pairs(images, found))
 

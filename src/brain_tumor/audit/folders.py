@@ -19,7 +19,7 @@ FOLDER_NAMES = {
 """For each part the names of its folder, in lower case."""
 
 
-def find_parts(folder: Path, train: str | None = None, test: str | None = None) -> dict[str, Path]:
+def find_folders(folder: Path, train: str | None = None, test: str | None = None) -> dict[str, Path]:
     """Find the folders of the parts.
 
     Args:

@@ -16,7 +16,7 @@ PAIR_COLUMNS = ("part", "class", "path", "copy_part", "copy_class", "copy_path",
 
 
 @dataclass(frozen=True)
-class Part:
+class SplitArrays:
     """A folder of images.
 
     Attributes:
@@ -51,7 +51,7 @@ class AuditResult:
 
     folder: Path
     threshold: float
-    parts: tuple[Part, ...]
+    parts: tuple[SplitArrays, ...]
     images: pd.DataFrame
     pairs: pd.DataFrame
 
@@ -73,7 +73,7 @@ def named_pairs(images: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
 
     Args:
         images: as in `AuditResult`.
-        found: as `match_copies` returns it, where of equal files only the first is paired with other pictures.
+        found: as `match_duplicates` returns it, where of equal files only the first is paired with other pictures.
     """
     numbers = pd.Series(images.index, index=images.index)
     first_of = numbers.groupby(images["digest"]).transform("min")

@@ -24,7 +24,7 @@ _THUMBNAIL = 160  # pixels of the longer side
 
 def result_tables(result: AuditResult) -> list[Table]:
     """The parts; pairs by parts; and for test and validation the images with a copy in train, by class."""
-    return [_parts_table(result), _pairs_table(result), *_leak_tables(result)]
+    return [_subsets_table(result), _pairs_table(result), *_leak_tables(result)]
 
 
 def summary(result: AuditResult) -> list[str]:
@@ -75,7 +75,7 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
 
 
-def _parts_table(result: AuditResult) -> Table:
+def _subsets_table(result: AuditResult) -> Table:
     rows = []
     for part in result.parts:
         groups = result.images.loc[result.images["part"] == part.name, "group"].nunique()

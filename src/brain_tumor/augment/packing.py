@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 
 from brain_tumor.augment.policy import augment
-from brain_tumor.data.arrays import INDEX_COLUMNS, write_origin, write_part
-from brain_tumor.data.catalog import NEW_SOURCES, SPLITS, TRAIN
+from brain_tumor.data.arrays import INDEX_COLUMNS, write_origin, write_split_arrays
+from brain_tumor.data.catalog import EXTERNAL, SPLITS, TRAIN
 from brain_tumor.data.images import Reader, prepare_images
 from brain_tumor.params import AugmentParams
 
@@ -29,7 +29,7 @@ def pack(
     folder: Path,
     progress: Callable[[str], Any] = lambda _: iter,
 ) -> None:
-    """Write the arrays of every split, `NEW_SOURCES` where there are any, and how they were read.
+    """Write the arrays of every split, `EXTERNAL` where there are any, and how they were read.
 
     Args:
         raw: the images as published.
@@ -44,11 +44,11 @@ def pack(
         UserError: an image that cannot be read.
     """
     reader = reader_of(params)
-    for name in [*SPLITS, *{NEW_SOURCES}.intersection(split["split"])]:
+    for name in [*SPLITS, *{EXTERNAL}.intersection(split["split"])]:
         rows = split[split["split"] == name].reset_index(drop=True)
         images, frames = prepare_images([raw / path for path in rows["path"]], reader, progress(name))
-        index = rows[["path", "class", "group"]].assign(copy=0).join(pd.DataFrame(frames))
+        index = rows[["path", "class", "group"]].assign(augmented=0).join(pd.DataFrame(frames))
         if name == TRAIN:
             images, index = augment(images, index, params, seed)
-        write_part(folder, name, images, index[list(INDEX_COLUMNS)])
+        write_split_arrays(folder, name, images, index[list(INDEX_COLUMNS)])
     write_origin(folder, reader, split_digest)

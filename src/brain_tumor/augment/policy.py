@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
 
-from brain_tumor.augment.synthetic_tumours import draw_tumour
+from brain_tumor.augment.synthetic_tumours import draw_synthetic_tumour
 from brain_tumor.data.catalog import HEALTHY, TUMOUR
 from brain_tumor.data.images import Pixels, head_mask
 from brain_tumor.params import AugmentParams
@@ -107,7 +107,7 @@ def policy(params: AugmentParams) -> A.Compose:
     )
 
 
-def copies_per_image(classes: pd.Series, copies: int, balance: bool, rng: np.random.Generator) -> NDArray[np.int64]:
+def augmented_per_image(classes: pd.Series, copies: int, balance: bool, rng: np.random.Generator) -> NDArray[np.int64]:
     """How many changed copies each training image gets.
 
     Args:
@@ -155,10 +155,14 @@ def augment(images: Pixels, index: pd.DataFrame, params: AugmentParams, seed: in
     def change(chunk: NDArray[np.int64]) -> None:
         transform = policy(params)
         for position in chunk:
-            path, copy, drawn = plan.loc[position, ["path", "copy", "drawn"]]
+            path, copy, drawn = plan.loc[position, ["path", "augmented", "drawn"]]
             if copy:
                 own_seed = _seed(seed, path, copy, drawn)
-                picture = draw_tumour(result[position], np.random.default_rng(own_seed)) if drawn else result[position]
+                picture = (
+                    draw_synthetic_tumour(result[position], np.random.default_rng(own_seed))
+                    if drawn
+                    else result[position]
+                )
                 transform.set_random_seed(own_seed)
                 result[position] = transform(image=picture)["image"]
 
@@ -171,12 +175,12 @@ def augment(images: Pixels, index: pd.DataFrame, params: AugmentParams, seed: in
 
 def _plan(index: pd.DataFrame, params: AugmentParams, seed: int) -> pd.DataFrame:
     """The index with a row for each original and each copy: `row` of `index`, `copy`, `drawn` (with a tumour)."""
-    changed = copies_per_image(index["class"], params.copies, params.balance, np.random.default_rng(seed))
-    drawn = np.where(index["class"] == HEALTHY, params.drawn_tumours, 0)
+    changed = augmented_per_image(index["class"], params.per_image, params.balance, np.random.default_rng(seed))
+    drawn = np.where(index["class"] == HEALTHY, params.synthetic_tumours, 0)
     rows = np.repeat(np.arange(len(index)), 1 + changed + drawn)
     plan = index.iloc[rows].reset_index(drop=True).assign(row=rows)
-    plan["copy"] = plan.groupby("row").cumcount()
-    plan["drawn"] = plan["copy"] > changed[rows]
+    plan["augmented"] = plan.groupby("row").cumcount()
+    plan["drawn"] = plan["augmented"] > changed[rows]
     return plan.assign(**{"class": plan["class"].where(~plan["drawn"], TUMOUR)})
 
 
@@ -184,7 +188,7 @@ def _seed(*parts: Any) -> int:
     return int.from_bytes(hashlib.sha256("|".join(map(str, parts)).encode()).digest()[:4])
 
 
-def sample_of_copies(images: Pixels, index: pd.DataFrame) -> tuple[list[Pixels], list[list[Pixels]], list[str]]:
+def sample_of_augmented(images: Pixels, index: pd.DataFrame) -> tuple[list[Pixels], list[list[Pixels]], list[str]]:
     """For one image of each class, the first of those with most copies: the image, its copies, and its class.
 
     Args:
@@ -194,8 +198,8 @@ def sample_of_copies(images: Pixels, index: pd.DataFrame) -> tuple[list[Pixels],
     classes = sorted(index["class"].unique())
     originals, copies = [], []
     for name in classes:
-        most = int(index["copy"].where(index["class"] == name).argmax())
-        number = int(index["copy"].iloc[most])
+        most = int(index["augmented"].where(index["class"] == name).argmax())
+        number = int(index["augmented"].iloc[most])
         originals.append(images[most - number])
         rows = range(most - number + 1, most + 1)
         copies.append([images[row] for row in rows if index["class"].iat[row] == name])

@@ -41,7 +41,7 @@ class _Site:
     middle: float
 
 
-def draw_tumour(image: Pixels, rng: Generator) -> Pixels:
+def draw_synthetic_tumour(image: Pixels, rng: Generator) -> Pixels:
     """Draw one tumour: where, how large, how bright, of what texture and with what swelling is drawn by lot.
 
     Args:

@@ -8,14 +8,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from brain_tumor.data.catalog import CLASSES, NEW_SOURCES, SPLITS, TEST, TRAIN, TUMOUR, VALIDATION
+from brain_tumor.data.catalog import CLASSES, EXTERNAL, SPLITS, TEST, TRAIN, TUMOUR, VALIDATION
 from brain_tumor.data.images import Frame, Pixels, Reader
 from brain_tumor.errors import UserError
 from brain_tumor.files import atomic_file, write_json
 
 ORIGIN = "origin.json"
 
-INDEX_COLUMNS = ("path", "class", "copy", "group", *Frame._fields)
+INDEX_COLUMNS = ("path", "class", "augmented", "group", *Frame._fields)
 
 UNKNOWN_TUMOUR = len(CLASSES)
 """Label of a picture with a tumour whose type is not known."""
@@ -24,7 +24,7 @@ _LABELS = {name: number for number, name in enumerate((*CLASSES, TUMOUR))}
 
 
 @dataclass(frozen=True)
-class Part:
+class SplitArrays:
     """The images of one split.
 
     Attributes:
@@ -58,20 +58,20 @@ class Arrays:
         train: originals and augmented copies.
         validation: originals only.
         test: originals only.
-        new_sources: what is held back of further data sets, originals only; None where the study has none.
+        external: what is held back of further data sets, originals only; None where the study has none.
         reader: what prediction must do to read a file likewise.
         split_digest: SHA-256 of the split that they come from.
     """
 
-    train: Part
-    validation: Part
-    test: Part
-    new_sources: Part | None
+    train: SplitArrays
+    validation: SplitArrays
+    test: SplitArrays
+    external: SplitArrays | None
     reader: Reader
     split_digest: str
 
 
-def write_part(folder: Path, name: str, images: Pixels, index: pd.DataFrame) -> None:
+def write_split_arrays(folder: Path, name: str, images: Pixels, index: pd.DataFrame) -> None:
     """Write one split as `NAME.npy` and `NAME.csv`.
 
     Raises:
@@ -96,19 +96,19 @@ def open_arrays(folder: Path) -> Arrays:
     Raises:
         UserError: a file is not there, or images and index do not agree.
     """
-    parts = {name: _open_part(folder, name) for name in SPLITS}
+    parts = {name: _open_split(folder, name) for name in SPLITS}
     origin = json.loads(_present(folder / ORIGIN).read_text(encoding="utf-8"))
     reader = Reader.model_validate(origin["reader"])
-    new_sources = _open_part(folder, NEW_SOURCES) if (folder / f"{NEW_SOURCES}.csv").exists() else None
-    return Arrays(parts[TRAIN], parts[VALIDATION], parts[TEST], new_sources, reader, origin["split_digest"])
+    external = _open_split(folder, EXTERNAL) if (folder / f"{EXTERNAL}.csv").exists() else None
+    return Arrays(parts[TRAIN], parts[VALIDATION], parts[TEST], external, reader, origin["split_digest"])
 
 
-def _open_part(folder: Path, name: str) -> Part:
+def _open_split(folder: Path, name: str) -> SplitArrays:
     images = np.load(_present(folder / f"{name}.npy"), mmap_mode="r", allow_pickle=False)
-    index = pd.read_csv(_present(folder / f"{name}.csv"), dtype={"copy": int}, keep_default_na=False)
+    index = pd.read_csv(_present(folder / f"{name}.csv"), dtype={"augmented": int}, keep_default_na=False)
     if len(images) != len(index) or not len(index):
         raise UserError(f"{folder / name}: {len(images)} images, {len(index)} rows: run the augment stage again")
-    return Part(images, index)
+    return SplitArrays(images, index)
 
 
 def _present(file: Path) -> Path:

@@ -26,16 +26,16 @@ IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".
 ANNOTATIONS_FOLDER = "annotations"
 """Folder of `data/raw` that holds `slices.csv` and `outlines.csv` where patients and outlines are known."""
 
-ADDITIONAL_FOLDER = "additional"
+EXTERNAL_FOLDER = "additional"
 """Folder of `data/raw` that holds further sets: in each a folder a class, `TUMOUR` among them."""
 
-TRAIN, VALIDATION, TEST, NEW_SOURCES, EXCLUDED = "train", "validation", "test", "new_sources", "excluded"
-"""The values of the column `split`; `NEW_SOURCES` is held back of further sets, for measurement."""
+TRAIN, VALIDATION, TEST, EXTERNAL, EXCLUDED = "train", "validation", "test", "external", "excluded"
+"""The values of the column `split`; `EXTERNAL` is held back of further sets, for measurement."""
 
 SPLITS = (TRAIN, VALIDATION, TEST)
-"""What every study has; `NEW_SOURCES` only one with further sets."""
+"""What every study has; `EXTERNAL` only one with further sets."""
 
-SPLIT_COLUMNS = ("path", "class", "part", "split", "reason", "group", "patient", "digest")
+SPLIT_COLUMNS = ("path", "class", "folder", "split", "reason", "group", "patient", "digest")
 """Columns of `data/split.csv`; all are text, and empty where nothing is known.
 
 `path` is relative to `data/raw` with forward slashes, `digest` the SHA-256 of the file, `group` the name of the group
@@ -52,22 +52,22 @@ def read_catalog(root: Path) -> pd.DataFrame:
     if not root.is_dir():
         raise UserError(f"{root} is no folder: run the download stage first")
     rows = []
-    additional = _additional_folders(root)
-    for folder, part in _part_folders(root) + additional:
+    additional = _external_folders(root)
+    for folder, part in _published_folders(root) + additional:
         classes = (*CLASSES, TUMOUR) if (folder, part) in additional else CLASSES
         for class_folder in sorted(path for path in folder.iterdir() if path.is_dir()):
-            if class_folder.name in (ANNOTATIONS_FOLDER, ADDITIONAL_FOLDER):
+            if class_folder.name in (ANNOTATIONS_FOLDER, EXTERNAL_FOLDER):
                 continue
             if class_folder.name not in classes:
                 raise UserError(f"{class_folder}: unknown class folder, expected {', '.join(classes)}")
             for file in sorted(class_folder.iterdir()):
                 if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith("."):
                     rows.append((file.relative_to(root).as_posix(), class_folder.name, part, file_digest(file)))
-    catalog = pd.DataFrame(rows, columns=["path", "class", "part", "digest"], dtype=str)
+    catalog = pd.DataFrame(rows, columns=["path", "class", "folder", "digest"], dtype=str)
     if catalog.empty:
         raise UserError(f"{root} holds no images: expected folders {', '.join(CLASSES)}")
-    for folder, part in _part_folders(root):
-        present = set(catalog.loc[catalog["part"] == part, "class"])
+    for folder, part in _published_folders(root):
+        present = set(catalog.loc[catalog["folder"] == part, "class"])
         for name in sorted(set(CLASSES) - present):
             raise UserError(f"{folder / name} holds no images: every class needs some")
     return catalog.sort_values("path", ignore_index=True)
@@ -79,7 +79,7 @@ def main_set(images: pd.DataFrame) -> pd.DataFrame:
     Args:
         images: column `part`.
     """
-    return images[images["part"].isin((TRAINING, TESTING, ""))]
+    return images[images["folder"].isin((TRAINING, TESTING, ""))]
 
 
 def write_split(path: Path, split: pd.DataFrame) -> None:
@@ -108,21 +108,21 @@ def read_split(path: Path) -> pd.DataFrame:
     return split
 
 
-def published_copies(split: pd.DataFrame) -> set[str]:
+def published_duplicates(split: pd.DataFrame) -> set[str]:
     """Paths of the published test images that have a copy in the published training set, under any protocol.
 
     Args:
         split: `SPLIT_COLUMNS`.
     """
-    groups = split.loc[split["part"] == TRAINING, "group"]
-    return set(split.loc[(split["part"] == TESTING) & split["group"].isin(groups), "path"])
+    groups = split.loc[split["folder"] == TRAINING, "group"]
+    return set(split.loc[(split["folder"] == TESTING) & split["group"].isin(groups), "path"])
 
 
-def _part_folders(root: Path) -> list[tuple[Path, str]]:
+def _published_folders(root: Path) -> list[tuple[Path, str]]:
     parts = [(root / part, part) for part in (TRAINING, TESTING) if (root / part).is_dir()]
     return parts or [(root, "")]
 
 
-def _additional_folders(root: Path) -> list[tuple[Path, str]]:
-    folder = root / ADDITIONAL_FOLDER
+def _external_folders(root: Path) -> list[tuple[Path, str]]:
+    folder = root / EXTERNAL_FOLDER
     return [(path, path.name) for path in sorted(folder.iterdir()) if path.is_dir()] if folder.is_dir() else []

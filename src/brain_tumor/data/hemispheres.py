@@ -69,7 +69,7 @@ def opposite(sides: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.where(sides == LEFT, RIGHT, LEFT)
 
 
-def mirrored_halves(images: Pixels, sides: NDArray[np.int64]) -> Pixels:
+def mirrored_hemispheres(images: Pixels, sides: NDArray[np.int64]) -> Pixels:
     """Heads whose two halves are alike.
 
     Args:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from brain_tumor.data.catalog import ADDITIONAL_FOLDER, HEALTHY, IMAGE_SUFFIXES, TUMOUR
+from brain_tumor.data.catalog import EXTERNAL_FOLDER, HEALTHY, IMAGE_SUFFIXES, TUMOUR
 from brain_tumor.data.images import read_images
 from brain_tumor.download.archives import Tree, copy_files, open_tree
 from brain_tumor.download.kaggle import download
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class AdditionalSet:
+class ExternalSet:
     """What the project must know of a further set.
 
     Attributes:
@@ -35,8 +35,8 @@ class AdditionalSet:
     published: Mapping[str, int]
 
 
-ADDITIONAL_SETS: Mapping[str, AdditionalSet] = {
-    "br35h": AdditionalSet(
+EXTERNAL_SETS: Mapping[str, ExternalSet] = {
+    "br35h": ExternalSet(
         handle="ahmedhamada0/brain-tumor-detection",
         variable="BRAIN_TUMOR_DATA_BR35H",
         names={TUMOUR: re.compile(r"y\d+"), HEALTHY: re.compile(r"no ?\d+")},
@@ -45,18 +45,18 @@ ADDITIONAL_SETS: Mapping[str, AdditionalSet] = {
 }
 
 
-def fetch_additional(folder: Path, name: str, place: Path | None) -> None:
+def fetch_external(folder: Path, name: str, place: Path | None) -> None:
     """Put the images of a further set below `folder`, as `additional/NAME/CLASS/FILE`.
 
     Args:
         folder: of the main set.
-        name: one of `ADDITIONAL_SETS`.
+        name: one of `EXTERNAL_SETS`.
         place: archive or folder, also with a part of the set; None to ask Kaggle.
 
     Raises:
         UserError: the set cannot be reached, holds no known images, or one that cannot be read.
     """
-    known = ADDITIONAL_SETS[name]
+    known = EXTERNAL_SETS[name]
     if place is not None and not place.exists():
         raise UserError(f"{known.variable}: {place.absolute()} is not there: name an archive or a folder of {name}")
     source = place or download(known.handle, f"set {known.variable} to an archive or folder with the set or a part")
@@ -82,9 +82,9 @@ def _targets(tree: Tree, name: str) -> dict[str, str]:
     """
     targets: dict[str, str] = {}
     for found in map(PurePosixPath, tree.names):
-        for label, pattern in ADDITIONAL_SETS[name].names.items():
+        for label, pattern in EXTERNAL_SETS[name].names.items():
             if found.suffix.lower() in IMAGE_SUFFIXES and pattern.fullmatch(found.stem.lower()):
-                target = f"{ADDITIONAL_FOLDER}/{name}/{label}/{found.name}"
+                target = f"{EXTERNAL_FOLDER}/{name}/{label}/{found.name}"
                 if target in targets.values():
                     raise UserError(f"{tree.path} holds two images called {found.name}: remove one")
                 targets[str(found)] = target

@@ -27,7 +27,7 @@ from brain_tumor.data.catalog import (
 )
 from brain_tumor.data.images import read_images
 from brain_tumor.download.archives import Tree, copy_files, open_tree
-from brain_tumor.download.external_sets import fetch_additional
+from brain_tumor.download.external_sets import fetch_external
 from brain_tumor.download.figshare import write_annotations
 from brain_tumor.download.kaggle import download
 from brain_tumor.download.phantom.write import write_phantom
@@ -100,7 +100,7 @@ def fetch_dataset(target: Path, params: DownloadParams, seed: int, transport: Tr
         else:
             _fetch_own_set(folder, Path(params.dataset).expanduser())
         for name in params.additional:
-            fetch_additional(folder, name, transport.additional.get(name))
+            fetch_external(folder, name, transport.additional.get(name))
         catalog = read_catalog(folder)
         _check_digest(catalog, params)
         if params.annotations and not (folder / ANNOTATIONS_FOLDER / SLICES_FILE).is_file():

@@ -19,7 +19,7 @@ mirrored or not; linked by copies of copies alone, which no search names."""
 _KIND_OF_FLIP = np.array([NEAR, MIRRORED, FLIPPED, FLIPPED])  # in the order of `FLIPS`
 
 
-def find_copies(root: Path, catalog: pd.DataFrame, threshold: float, progress: Any = iter) -> pd.DataFrame:
+def find_duplicates(root: Path, catalog: pd.DataFrame, threshold: float, progress: Any = iter) -> pd.DataFrame:
     """Read the images of a catalog and find the copies among them.
 
     The pictures lie in a temporary file while they are compared, so that a million of them need no memory of their own.
@@ -27,11 +27,11 @@ def find_copies(root: Path, catalog: pd.DataFrame, threshold: float, progress: A
     Args:
         root: folder that the paths are relative to.
         catalog: columns `path` and `digest`, a row an image.
-        threshold: see `match_copies`.
+        threshold: see `match_duplicates`.
         progress: wraps the blocks of files as they are read, for example a `tqdm` bar.
 
     Returns:
-        As `match_copies`; `first` and `second` are row numbers of the catalog.
+        As `match_duplicates`; `first` and `second` are row numbers of the catalog.
 
     Raises:
         UserError: a file cannot be read.
@@ -40,10 +40,10 @@ def find_copies(root: Path, catalog: pd.DataFrame, threshold: float, progress: A
     images = stored((len(files), SIZE, SIZE))
     for block in progress(blocks(len(files))):
         images[block] = read_images(files[block], SIZE)
-    return match_copies(images, catalog["digest"].tolist(), threshold)
+    return match_duplicates(images, catalog["digest"].tolist(), threshold)
 
 
-def match_copies(images: Pixels, digests: Sequence[str], threshold: float) -> pd.DataFrame:
+def match_duplicates(images: Pixels, digests: Sequence[str], threshold: float) -> pd.DataFrame:
     """Find the copies among pictures.
 
     Found are equal files, other sizes and compressions, mirrored or upside down or both, cropped or moved by up to 5 %

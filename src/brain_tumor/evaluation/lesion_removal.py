@@ -4,14 +4,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from brain_tumor.data.hemispheres import NEITHER, mirrored_halves, opposite, tumour_sides
+from brain_tumor.data.hemispheres import NEITHER, mirrored_hemispheres, opposite, tumour_sides
 from brain_tumor.data.images import Pixels
 from brain_tumor.data.masks import Masks, widen
 
 _RADIUS = 5  # pixels around a place that decide its new grey
 
 
-def taken_out(images: Pixels, masks: Masks) -> dict[str, tuple[NDArray[np.bool_], Pixels]]:
+def lesion_removed_images(images: Pixels, masks: Masks) -> dict[str, tuple[NDArray[np.bool_], Pixels]]:
     """Pictures without their tumour, and for comparison without something else of that size.
 
     Args:
@@ -26,14 +26,14 @@ def taken_out(images: Pixels, masks: Masks) -> dict[str, tuple[NDArray[np.bool_]
     halved = sides != NEITHER
     two_sided, tumour_side = images[halved], sides[halved]
     return {
-        "the tumour": (np.ones(len(images), bool), blank_out(images, masks)),
-        "the same place on the other side": (clear, blank_out(images[clear], mirrored[clear])),
-        "the half with it": (halved, mirrored_halves(two_sided, opposite(tumour_side))),
-        "the other half": (halved, mirrored_halves(two_sided, tumour_side)),
+        "the tumour": (np.ones(len(images), bool), inpaint(images, masks)),
+        "the same place on the other side": (clear, inpaint(images[clear], mirrored[clear])),
+        "the half with it": (halved, mirrored_hemispheres(two_sided, opposite(tumour_side))),
+        "the other half": (halved, mirrored_hemispheres(two_sided, tumour_side)),
     }
 
 
-def blank_out(images: Pixels, masks: Masks) -> Pixels:
+def inpaint(images: Pixels, masks: Masks) -> Pixels:
     """Fill what the masks cover with a continuation of its surroundings.
 
     Args:

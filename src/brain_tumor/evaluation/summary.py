@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from brain_tumor.data.catalog import TESTING, published_copies
+from brain_tumor.data.catalog import TESTING, published_duplicates
 from brain_tumor.evaluation.conformal import prediction_sets, set_sizes
 from brain_tumor.evaluation.metrics import confusion
 from brain_tumor.evaluation.reliability import expected_calibration_error, reliability
@@ -16,10 +16,10 @@ from brain_tumor.evaluation.tables import Floats, Predictions
 
 RISKS = (0.01, 0.02)
 
-WITH_COPY, WITHOUT_COPY = "with a published copy", "without a published copy"
+WITH_DUPLICATE, WITHOUT_DUPLICATE = "with a published copy", "without a published copy"
 
 
-def parts_of(
+def subsets_of(
     paths: pd.Series, predictions: Predictions, split: pd.DataFrame, annotated: set[str]
 ) -> dict[str, NDArray[np.bool_]]:
     """The parts of the test images whose scores are told apart.
@@ -35,9 +35,9 @@ def parts_of(
         each class in and out of the annotated collection, where annotations are there. In the main set that
         collection is Cheng's (figshare 1512427), and the others are from elsewhere.
     """
-    copied = paths.isin(published_copies(split)).to_numpy(bool)
-    published = paths.isin(split.loc[split["part"] == TESTING, "path"]).to_numpy(bool)
-    parts = {"all": np.ones(len(paths), bool), WITH_COPY: copied, WITHOUT_COPY: published & ~copied}
+    copied = paths.isin(published_duplicates(split)).to_numpy(bool)
+    published = paths.isin(split.loc[split["folder"] == TESTING, "path"]).to_numpy(bool)
+    parts = {"all": np.ones(len(paths), bool), WITH_DUPLICATE: copied, WITHOUT_DUPLICATE: published & ~copied}
     if annotated:
         known = paths.isin(annotated).to_numpy(bool)
         for index, name in enumerate(predictions.classes):
@@ -51,18 +51,18 @@ def headline(overall: pd.DataFrame, parts: pd.DataFrame) -> dict[str, Any]:
 
     Args:
         overall: as `overall_table` gives it.
-        parts: as `part_table` gives it, with a part `all`.
+        parts: as `subset_table` gives it, with a part `all`.
 
     Returns:
         Flat names and plain values; what is undefined is None.
     """
-    part = parts.set_index("part")
-    whole: dict[Any, Any] = parts[parts["part"] == "all"].to_dict("records")[0]
+    part = parts.set_index("subset")
+    whole: dict[Any, Any] = parts[parts["subset"] == "all"].to_dict("records")[0]
     values: dict[str, Any] = {
         "accuracy": whole["accuracy"],
         "accuracy_low": whole["low"],
         "accuracy_high": whole["high"],
-        **{name.split(" ")[0] + "_copy": part["accuracy"].get(name) for name in (WITH_COPY, WITHOUT_COPY)},
+        **{name.split(" ")[0] + "_copy": part["accuracy"].get(name) for name in (WITH_DUPLICATE, WITHOUT_DUPLICATE)},
         "auroc": overall.set_index("score")["value"]["auroc"],
     }
     return {name: None if pd.isna(value) else float(value) for name, value in values.items()}
@@ -139,6 +139,6 @@ def confusion_table(predictions: Predictions) -> pd.DataFrame:
 def surest_mistakes(predictions: Predictions, number: int) -> NDArray[np.intp]:
     """Rows of the wrong predictions with the largest probability, surest first; one of each group of copies."""
     order = np.argsort(-predictions.probabilities.max(axis=1), kind="stable")
-    wrong = order[~predictions.right[order]]
+    wrong = order[~predictions.correct[order]]
     _, first = np.unique(predictions.groups[wrong], return_index=True)
     return wrong[np.sort(first)][:number]

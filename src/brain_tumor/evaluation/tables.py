@@ -15,7 +15,7 @@ from brain_tumor.evaluation.metrics import BY_CLASS, OVERALL, class_scores, over
 Floats = NDArray[np.float64]
 
 
-SOURCE_COLUMNS = ("class", "images", "groups", "called_rightly", "low", "high")
+EXTERNAL_COLUMNS = ("class", "images", "groups", "correct", "low", "high")
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,12 @@ class Predictions:
     seed: int
 
     @property
-    def right(self) -> NDArray[np.bool_]:
+    def correct(self) -> NDArray[np.bool_]:
         """(images,), whether the largest probability is that of the true class."""
         called: NDArray[np.bool_] = self.probabilities.argmax(axis=1) == self.labels
         return called
 
-    def part(self, mask: NDArray[np.bool_]) -> "Predictions":
+    def subset(self, mask: NDArray[np.bool_]) -> "Predictions":
         """Those of the images where `mask` is True."""
         return Predictions(self.probabilities[mask], self.labels[mask], self.classes, self.groups[mask], self.seed)
 
@@ -69,7 +69,7 @@ def class_table(predictions: Predictions) -> pd.DataFrame:
     estimate = bootstrap(statistic, predictions.groups, predictions.seed)
     rows = []
     for index, name in enumerate(predictions.classes):
-        part = predictions.part(predictions.labels == index)
+        part = predictions.subset(predictions.labels == index)
         sizes = {"class": name, "images": len(part.labels), "groups": len(np.unique(part.groups))}
         for number, score in enumerate(BY_CLASS):
             place = index, number
@@ -78,7 +78,7 @@ def class_table(predictions: Predictions) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def part_table(predictions: Predictions, parts: Mapping[str, NDArray[np.bool_]], healthy: int) -> pd.DataFrame:
+def subset_table(predictions: Predictions, parts: Mapping[str, NDArray[np.bool_]], healthy: int) -> pd.DataFrame:
     """Accuracy on parts of a set, and how many are called healthy there.
 
     Args:
@@ -87,7 +87,7 @@ def part_table(predictions: Predictions, parts: Mapping[str, NDArray[np.bool_]],
         healthy: index of the class without tumour.
 
     Returns:
-        A row a part: `part`, `images`, `groups`, `correct`, `accuracy` with `low` and `high`, and `called_healthy`, a
+        A row a part: `part`, `images`, `groups`, `correct`, `accuracy` with `low` and `high`, and `predicted_healthy`, a
         number of images; NaN where a part is empty.
 
     Raises:
@@ -97,21 +97,21 @@ def part_table(predictions: Predictions, parts: Mapping[str, NDArray[np.bool_]],
     for name, mask in parts.items():
         if mask.dtype != np.bool_ or mask.shape != predictions.labels.shape:
             raise ValueError(f"part {name}: {mask.dtype} {mask.shape}, expected bool {predictions.labels.shape}")
-        part = predictions.part(mask)
+        part = predictions.subset(mask)
         rows.append(
             {
-                "part": name,
+                "subset": name,
                 "images": len(part.labels),
                 "groups": len(np.unique(part.groups)),
-                "correct": int(part.right.sum()),
-                **dict(zip(("accuracy", "low", "high"), share(part.right, part), strict=True)),
-                "called_healthy": int((part.probabilities.argmax(axis=1) == healthy).sum()),
+                "correct": int(part.correct.sum()),
+                **dict(zip(("accuracy", "low", "high"), share(part.correct, part), strict=True)),
+                "predicted_healthy": int((part.probabilities.argmax(axis=1) == healthy).sum()),
             }
         )
     return pd.DataFrame(rows)
 
 
-def source_table(
+def external_table(
     probabilities: Floats, classes: NDArray[np.str_], groups: NDArray[np.str_], healthy: int, seed: int
 ) -> pd.DataFrame:
     """How pictures of new sources are called: tumours a tumour of any type, and healthy heads healthy.
@@ -124,7 +124,7 @@ def source_table(
         seed: of the intervals.
 
     Returns:
-        A row a class, `SOURCE_COLUMNS`; `called_rightly` is the sensitivity to tumours, or for healthy heads the
+        A row a class, `EXTERNAL_COLUMNS`; `correct` is the sensitivity to tumours, or for healthy heads the
         specificity, and `low` and `high` its interval.
     """
     rows: list[dict[str, Any]] = []
@@ -132,12 +132,12 @@ def source_table(
         chosen = classes == name
 
         def statistic(weights: Floats, values: Floats = probabilities[chosen], name: str = name) -> Floats:
-            called_tumour = tumour_sensitivity(values, healthy, weights)[:, 0]
-            return 1 - called_tumour if name == HEALTHY else called_tumour
+            predicted_tumour = tumour_sensitivity(values, healthy, weights)[:, 0]
+            return 1 - predicted_tumour if name == HEALTHY else predicted_tumour
 
         estimate = bootstrap(statistic, groups[chosen], seed)
         sizes = name, int(chosen.sum()), len(set(groups[chosen]))
-        rows.append(dict(zip(SOURCE_COLUMNS, (*sizes, *map(float, estimate)), strict=True)))
+        rows.append(dict(zip(EXTERNAL_COLUMNS, (*sizes, *map(float, estimate)), strict=True)))
     return pd.DataFrame(rows)
 
 
@@ -170,7 +170,7 @@ def binary_table(guesses: Mapping[str, Floats], truth: NDArray[np.bool_], of: Pr
     return pd.DataFrame(rows)
 
 
-def blanking_rows(name: str, before: Predictions, after: Floats, healthy: int) -> pd.DataFrame:
+def lesion_removal_rows(name: str, before: Predictions, after: Floats, healthy: int) -> pd.DataFrame:
     """What becomes of predictions when something is taken out of the pictures.
 
     Args:
@@ -180,7 +180,7 @@ def blanking_rows(name: str, before: Predictions, after: Floats, healthy: int) -
         healthy: index of the class without tumour.
 
     Returns:
-        A row a class with images, then one for all: `blanked` (the name), `class`, `images`, `groups`, `kept` (share
+        A row a class with images, then one for all: `lesion_removed` (the name), `class`, `images`, `groups`, `kept` (share
         whose prediction stays) and `healthy` (share then called so), with intervals, and `drop` (mean fall of the
         probability of the true class).
     """
@@ -192,8 +192,13 @@ def blanking_rows(name: str, before: Predictions, after: Floats, healthy: int) -
     for label, mask in (masks | {"all": np.ones(len(after), bool)}).items():
         if not mask.any():
             continue
-        part = before.part(mask)
-        row = {"blanked": name, "class": label, "images": len(part.labels), "groups": len(np.unique(part.groups))}
+        part = before.subset(mask)
+        row = {
+            "lesion_removed": name,
+            "class": label,
+            "images": len(part.labels),
+            "groups": len(np.unique(part.groups)),
+        }
         for word, hits in (("kept", called == before.labels), ("healthy", called == healthy)):
             row |= dict(zip((word, f"{word}_low", f"{word}_high"), share(hits[mask], part), strict=True))
         rows.append(row | {"drop": drop[mask].mean()})

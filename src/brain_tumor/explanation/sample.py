@@ -35,14 +35,14 @@ class Choice:
     name: str
 
     @property
-    def right(self) -> bool:
+    def correct(self) -> bool:
         """Whether the prediction is true."""
         return self.truth == self.prediction
 
     @property
     def targets(self) -> tuple[int, ...]:
         """Classes to explain: the predicted one, and for a wrong prediction the true one after it."""
-        return (self.prediction,) if self.right else (self.prediction, self.truth)
+        return (self.prediction,) if self.correct else (self.prediction, self.truth)
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Explanation:
         return self.panels[0].explained
 
     @property
-    def right(self) -> bool:
+    def correct(self) -> bool:
         """Whether the prediction is true."""
         return self.prediction == self.truth
 

@@ -68,8 +68,8 @@ def gradcam_overview(explanations: Sequence[Explanation], classes: Sequence[str]
     """
     if not explanations or not {item.truth for item in explanations} <= set(classes):
         raise ValueError(f"{len(explanations)} explanations, true classes must be among {', '.join(classes)}")
-    right = {name: [e for e in explanations if e.truth == name and e.right] for name in classes}
-    wrong = {name: [e for e in explanations if e.truth == name and not e.right] for name in classes}
+    right = {name: [e for e in explanations if e.truth == name and e.correct] for name in classes}
+    wrong = {name: [e for e in explanations if e.truth == name and not e.correct] for name in classes}
     widths = [max(map(len, part.values())) for part in (right, wrong)]
     figure = Figure((1.35 * max(sum(widths), 4) + 0.4, 1.62 * len(classes) + 0.45), dpi=IMAGE_DPI, layout="constrained")
     grid = figure.subplots(len(classes), sum(widths), squeeze=False)
@@ -107,8 +107,8 @@ def _overlay(axes: Axes, explanation: Explanation, panel: Panel) -> None:
 
 
 def _mark(explanation: Explanation) -> str:
-    return RIGHT if explanation.right else WRONG
+    return RIGHT if explanation.correct else WRONG
 
 
 def _colour(explanation: Explanation) -> str:
-    return BLUE if explanation.right else VERMILLION
+    return BLUE if explanation.correct else VERMILLION

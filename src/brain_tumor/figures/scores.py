@@ -154,7 +154,7 @@ def risk_coverage_curve(curve: pd.DataFrame, marks: dict[float, float]) -> Figur
 
 
 @styled
-def accuracy_of_parts(parts: pd.DataFrame) -> Figure:
+def accuracy_by_subset(parts: pd.DataFrame) -> Figure:
     """Accuracy with its interval on each part of the test images; empty parts are left out.
 
     Args:
@@ -166,7 +166,7 @@ def accuracy_of_parts(parts: pd.DataFrame) -> Figure:
     places = np.arange(len(shown))
     reach = np.stack([shown["accuracy"] - shown["low"], shown["high"] - shown["accuracy"]])
     axes.errorbar(shown["accuracy"], places, xerr=reach.clip(0), fmt="o", color=BLUE, capsize=3)
-    labels = [f"{row.part}, {row.images:,} ({row.groups:,})" for row in shown.itertuples()]
+    labels = [f"{row.subset}, {row.images:,} ({row.groups:,})" for row in shown.itertuples()]
     axes.set_yticks(places, labels)
     axes.set(xlabel="accuracy and its 95 % interval", title="part, images (independent groups)")
     axes.xaxis.set_major_formatter(PercentFormatter(1))

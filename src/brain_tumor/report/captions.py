@@ -23,12 +23,12 @@ WEIGHTS = {
     "none": "random start weights",
 }
 
-PARTS = "scores_by_part.csv"
+PARTS = "scores_by_subset.csv"
 """Table of `plots/` whose row `all` counts the test images."""
 
 PICTURES = {
     "evaluate": {
-        "scores_by_part.png": "Accuracy on parts of the test images, with 95 % intervals from a bootstrap over "
+        "scores_by_subset.png": "Accuracy on parts of the test images, with 95 % intervals from a bootstrap over "
         "independent groups (copies of one picture, slices of one patient).",
         "confusion_matrix.png": "Test images by true class (rows) and predicted class (columns), in counts and shares "
         "of the true class.",
@@ -71,9 +71,9 @@ TABLES = {
         "scores_by_class.csv": "Each class against all others",
         "confidence.csv": "How far the probabilities can be believed",
         "prediction_sets.csv": "Prediction sets: promised and measured coverage",
-        "confound.csv": "Tumour or not, told by the kind of picture alone",
-        "blanked.csv": "Rightly found tumours, filled with their surroundings, or the other half mirrored over theirs",
-        "new_sources.csv": "Held-back pictures of further data sets: tumours called a tumour, healthy heads healthy",
+        "shortcuts.csv": "Tumour or not, told by the kind of picture alone",
+        "lesion_removed.csv": "Rightly found tumours, filled with their surroundings, or the other half mirrored over theirs",
+        "external.csv": "Held-back pictures of further data sets: tumours called a tumour, healthy heads healthy",
     },
     "explain": {
         "localization*.csv": "Is the map at the tumour?",

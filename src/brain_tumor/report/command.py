@@ -129,10 +129,15 @@ def _headline(plots: Path, scores: Mapping[str, Any]) -> Iterator[tuple[str, str
         raise UserError(f"{METRICS['evaluate']} holds no accuracy: run `dvc repro evaluate` again")
     yield "accuracy", _percent(scores["accuracy"]), "; ".join(filter(None, (_counts(plots), _interval(scores))))
     for name, title, note, show in (
-        ("with_copy", "with a copy", "accuracy on test images with a copy in the published training set", _percent),
-        ("without_copy", "without a copy", "accuracy on test images without a copy there", _percent),
+        (
+            "with_duplicate",
+            "with a copy",
+            "accuracy on test images with a copy in the published training set",
+            _percent,
+        ),
+        ("without_duplicate", "without a copy", "accuracy on test images without a copy there", _percent),
         ("auroc", "AUROC", "one class against the others, mean of the classes", _text),
-        ("new_sources_tumor", "new sources", "tumours of a further data set called a tumour", _percent),
+        ("external_tumor", "new sources", "tumours of a further data set called a tumour", _percent),
     ):
         if name in scores:
             yield title, show(scores[name]), note
@@ -144,7 +149,7 @@ def _counts(plots: Path) -> str:
     if not path.is_file():
         return ""
     with path.open(encoding="utf-8", newline="") as file:
-        whole = next((row for row in csv.DictReader(file) if row["part"] == "all"), None)
+        whole = next((row for row in csv.DictReader(file) if row["subset"] == "all"), None)
     if whole is None:
         return ""
     right, images, groups = (int(whole[name]) for name in ("correct", "images", "groups"))

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from brain_tumor.data.arrays import Part
+from brain_tumor.data.arrays import SplitArrays
 from brain_tumor.data.images import Pixels
 from brain_tumor.errors import UserError
 from brain_tumor.evaluation.metrics import (
@@ -162,7 +162,7 @@ def summary(scored: Scored, classes: Sequence[str]) -> dict[str, Any]:
     if typed.any():
         overall = overall_scores(probabilities[typed], labels[typed])[0]
         of_class = typed_predictions(scored, classes)
-        _, low, high = share(of_class.right, of_class)
+        _, low, high = share(of_class.correct, of_class)
         each = class_scores(probabilities[typed], labels[typed])[0]
         scores |= {"images": int(typed.sum())} | _named(OVERALL, overall)
         scores |= {"accuracy_low": low, "accuracy_high": high}
@@ -192,7 +192,7 @@ def write_report(folder: Path, scored: Scored, exported: Exported) -> None:
     if not len(predictions.labels):
         raise UserError("--out: only tumours of unknown type are in the folder, for which there are no such tables")
     shown = [pixels for pixels, label in zip(scored.pixels, scored.labels, strict=True) if label >= 0]
-    part = Part(np.stack(shown), pd.DataFrame({"path": predictions.groups}))
+    part = SplitArrays(np.stack(shown), pd.DataFrame({"path": predictions.groups}))
     write_predictions(folder, predictions, part)
     write_table(folder / "scores.csv", overall_table(predictions))
     write_table(folder / "scores_by_class.csv", class_table(predictions))

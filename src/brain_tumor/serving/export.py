@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from brain_tumor.data.arrays import Part, open_arrays
+from brain_tumor.data.arrays import SplitArrays, open_arrays
 from brain_tumor.data.images import Pixels
 from brain_tumor.errors import UserError
 from brain_tumor.evaluation.ood import Novelty, fit, threshold
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def export(classifier: Classifier, train: Part, validation: Part, path: Path, *, int8: bool) -> None:
+def export(classifier: Classifier, train: SplitArrays, validation: SplitArrays, path: Path, *, int8: bool) -> None:
     """Write a model that takes uint8 grey images and gives probabilities, maps and novelty (`exported.Outputs`).
 
     Args:
@@ -69,9 +69,12 @@ def export(classifier: Classifier, train: Part, validation: Part, path: Path, *,
     size = classifier.description.reader.size
     if train.images.shape[1:] != (size, size):
         raise UserError(f"the arrays are of {train.images.shape[1]} pixels a side, the model of {size}: augment again")
-    originals = np.flatnonzero(train.index["copy"] == 0)
+    originals = np.flatnonzero(train.index["augmented"] == 0)
     sample = originals[_evenly(len(originals), TRAINING_SAMPLE)]
-    novelty = fit(familiar_features(classifier, train.images[sample]), familiar_features(classifier, validation.images))
+    novelty = fit(
+        in_distribution_features(classifier, train.images[sample]),
+        in_distribution_features(classifier, validation.images),
+    )
     model = to_onnx(classifier, novelty)
     if int8:
         model = quantise(model, validation.images[_evenly(len(validation), CALIBRATION_SAMPLE)])
@@ -254,7 +257,7 @@ def quantise(model: onnx.ModelProto, images: Pixels) -> onnx.ModelProto:
 
 
 @torch.inference_mode()
-def familiar_features(classifier: Classifier, images: Pixels) -> NDArray[np.float32]:
+def in_distribution_features(classifier: Classifier, images: Pixels) -> NDArray[np.float32]:
     """What novelty is measured on: the spread of activations in front of the trunk's last block, (images, channels)."""
     parts = []
     for start in range(0, len(images), BATCH):

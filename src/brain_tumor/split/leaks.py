@@ -9,13 +9,13 @@ import pandas as pd
 from brain_tumor.data.catalog import (
     CLASSES,
     EXCLUDED,
-    NEW_SOURCES,
+    EXTERNAL,
     SPLITS,
     TEST,
     TESTING,
     TRAIN,
     TRAINING,
-    published_copies,
+    published_duplicates,
 )
 from brain_tumor.duplicates.search import EQUAL, INDIRECT, KINDS
 from brain_tumor.files import list_of
@@ -48,12 +48,12 @@ def split_report(split: pd.DataFrame, pairs: pd.DataFrame) -> dict[str, Any]:
         "excluded": {
             reason: int(count) for reason, count in split["reason"].value_counts().sort_index().items() if reason
         },
-        "test_with_published_copy": _leaks(split, pairs),
+        "test_with_published_duplicate": _leaks(split, pairs),
         "groups_with_two_labels": int(split.groupby("group")["class"].nunique().gt(1).sum()),
     }
-    held_back = split[split["split"] == NEW_SOURCES]
+    held_back = split[split["split"] == EXTERNAL]
     if len(held_back):
-        report["images"][NEW_SOURCES] = {"all": len(held_back)} | held_back["class"].value_counts().to_dict()
+        report["images"][EXTERNAL] = {"all": len(held_back)} | held_back["class"].value_counts().to_dict()
     known = split[split["patient"].ne("")]
     if len(known):
         people = known["patient"].map(patient_of)
@@ -72,10 +72,10 @@ def kind_of_leak(split: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:
     digests = split["digest"].to_numpy()
     both = _both_ways(pairs[pairs["kind"] != EQUAL])
     links = pd.DataFrame({"test": digests[both["first"]], "train": digests[both["second"]], "kind": both["kind"]})
-    training = set(split.loc[split["part"] == TRAINING, "digest"])
+    training = set(split.loc[split["folder"] == TRAINING, "digest"])
     ranks = links[links["train"].isin(training)].set_index("test")["kind"].map(KINDS.index)
     plainest = ranks.groupby(level="test").min().map(KINDS.__getitem__)
-    copied = split[split["path"].isin(published_copies(split))].set_index("path")["digest"]
+    copied = split[split["path"].isin(published_duplicates(split))].set_index("path")["digest"]
     kinds = copied.map(plainest).fillna(INDIRECT)
     return kinds.mask(copied.isin(training), EQUAL)
 
@@ -118,7 +118,7 @@ def _wrong_labels(split: pd.DataFrame) -> Iterator[Example]:
 def _across(split: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
     """Pairs of a published test image (`first`) and a published training image (`second`)."""
     both = _both_ways(pairs)
-    part = split["part"].to_numpy()
+    part = split["folder"].to_numpy()
     across: pd.DataFrame = both[(part[both["first"]] == TESTING) & (part[both["second"]] == TRAINING)]
     return across
 
@@ -136,7 +136,7 @@ def _leaks(split: pd.DataFrame, pairs: pd.DataFrame) -> dict[str, Any]:
     kinds = kind_of_leak(split, pairs)
     copied = split[split["path"].isin(kinds.index)]
     by_kind = kinds.value_counts()
-    test = int(split["part"].eq(TESTING).sum())
+    test = int(split["folder"].eq(TESTING).sum())
     return {
         "share": len(copied) / test if test else None,
         "by_class": _per_class(copied),
@@ -144,7 +144,7 @@ def _leaks(split: pd.DataFrame, pairs: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-LEAKS = "test_with_published_copy"
+LEAKS = "test_with_published_duplicate"
 
 
 def split_headline(report: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@
 | `grouped`   | one fold of five, cut by group of copies | the other folds                                          |
 | `patient`   | one fold of five, groups of one patient joined | the other folds                                   |
 
-Validation is cut out of train by the same kind of group. Of further data sets half is held back, see `_further_sets`.
+Validation is cut out of train by the same kind of group. Of further data sets half is held back, see `_external_images`.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from brain_tumor.data.catalog import (
     CLASSES,
     EXCLUDED,
-    NEW_SOURCES,
+    EXTERNAL,
     SPLIT_COLUMNS,
     SPLITS,
     TEST,
@@ -41,10 +41,10 @@ FOLDS = 5
 VALIDATION_SLICES = 20
 """Train is cut into so many stratified slices, or as many as a class has groups, and validation takes its share."""
 
-COPY_OF_TEST = "copy of a test image"
+DUPLICATE_OF_TEST = "copy of a test image"
 TWO_LABELS = "copies with two labels"
 WRONG_LABEL = "label differs from the annotation"
-COPY_OF_MAIN = "copy of an image of the main set"
+DUPLICATE_OF_MAIN = "copy of an image of the main set"
 NOT_TRAINED_ON = "further set that is only measured on"
 """The values of the column `reason`."""
 
@@ -81,11 +81,11 @@ def assign(
     main.loc[excluded, "reason"] = doubt[excluded]
     _cut_validation(main, params, seed)
     _check(main, params)
-    further = _further_sets(split.drop(main.index), set(main["group"]), params)
+    further = _external_images(split.drop(main.index), set(main["group"]), params)
     return pd.concat([main, further]).loc[split.index, list(SPLIT_COLUMNS)]
 
 
-def _further_sets(images: pd.DataFrame, main_groups: set[str], params: SplitParams) -> pd.DataFrame:
+def _external_images(images: pd.DataFrame, main_groups: set[str], params: SplitParams) -> pd.DataFrame:
     """Hold back half of further sets, by group; the other half trains if it is asked to.
 
     Which half a group belongs to depends on its name alone, so that it stays whatever the seed and the protocol are.
@@ -95,8 +95,8 @@ def _further_sets(images: pd.DataFrame, main_groups: set[str], params: SplitPara
     held_back = split["group"].map(lambda name: hashlib.sha256(name.encode()).digest()[0] % 2 == 0).astype(bool)
     split["split"] = TRAIN if params.additional == "train" else EXCLUDED
     split["reason"] = "" if params.additional == "train" else NOT_TRAINED_ON
-    split.loc[held_back, ["split", "reason"]] = [NEW_SOURCES, ""]
-    split.loc[copied, ["split", "reason"]] = [EXCLUDED, COPY_OF_MAIN]
+    split.loc[held_back, ["split", "reason"]] = [EXTERNAL, ""]
+    split.loc[copied, ["split", "reason"]] = [EXCLUDED, DUPLICATE_OF_MAIN]
     return split
 
 
@@ -106,16 +106,16 @@ def patient_of(name: str) -> str:
 
 
 def _published(split: pd.DataFrame, doubt: pd.Series, params: SplitParams, seed: int) -> None:  # noqa: ARG001
-    _needs_parts(split, params)
-    split.loc[split["part"] == TESTING, "split"] = TEST
-    split.loc[split["part"].eq(TRAINING) & doubt.eq(""), "split"] = TRAIN
+    _needs_published_folders(split, params)
+    split.loc[split["folder"] == TESTING, "split"] = TEST
+    split.loc[split["folder"].eq(TRAINING) & doubt.eq(""), "split"] = TRAIN
 
 
 def _leak_free(split: pd.DataFrame, doubt: pd.Series, params: SplitParams, seed: int) -> None:
     _published(split, doubt, params, seed)
-    copied = split["group"].isin(split.loc[split["split"] == TEST, "group"]) & split["part"].eq(TRAINING)
+    copied = split["group"].isin(split.loc[split["split"] == TEST, "group"]) & split["folder"].eq(TRAINING)
     split.loc[copied, "split"] = EXCLUDED
-    split.loc[copied, "reason"] = COPY_OF_TEST
+    split.loc[copied, "reason"] = DUPLICATE_OF_TEST
 
 
 def _grouped(split: pd.DataFrame, doubt: pd.Series, params: SplitParams, seed: int) -> None:
@@ -197,8 +197,8 @@ def joined_by_patient(split: pd.DataFrame) -> pd.Series:
         unit = joined
 
 
-def _needs_parts(split: pd.DataFrame, params: SplitParams) -> None:
-    if not {TRAINING, TESTING} <= set(split["part"]):
+def _needs_published_folders(split: pd.DataFrame, params: SplitParams) -> None:
+    if not {TRAINING, TESTING} <= set(split["folder"]):
         raise UserError(
             f"split.protocol: {params.protocol} needs the folders {TRAINING} and {TESTING}, and this data set has only "
             "folders of classes: use grouped"

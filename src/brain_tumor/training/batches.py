@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.distributed import DistributedSampler
 
-from brain_tumor.data.arrays import Arrays, Part
+from brain_tumor.data.arrays import Arrays, SplitArrays
 from brain_tumor.errors import UserError
 from brain_tumor.model.classifier import Classifier
 from brain_tumor.model.features import DeviceFeatures, FeatureCache, Features
@@ -69,7 +69,7 @@ class FeatureBatches(lightning.LightningDataModule):
         own = range(self._trainer.global_rank, len(self.validation), self._trainer.world_size)
         return self._loader(self.validation, own, drop_last=False)
 
-    def _open(self, part: Part) -> FeatureDataset:
+    def _open(self, part: SplitArrays) -> FeatureDataset:
         features = self.cache.open(self.classifier, part.images, self._device)
         return FeatureDataset(features if self._device.type == "cpu" else features.on(self._device), part.labels)
 

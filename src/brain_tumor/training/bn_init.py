@@ -13,7 +13,7 @@ def trained_normalisations(classifier: Classifier) -> list[nn.BatchNorm2d]:
 
 
 @torch.no_grad()
-def keep_what_is_computed(classifier: Classifier, features: Tensor) -> None:
+def initialise_normalisations(classifier: Classifier, features: Tensor) -> None:
     """Let batch normalisations that change nothing change nothing in training mode either, in place.
 
     Training takes mean and deviation of the batch. So each trained layer of the trunk gets those of what reaches it as

@@ -7,7 +7,7 @@ _CONCENTRATION = 0.3  # of the Beta distribution of the shares: mostly near 0 or
 _EPSILON = 1e-6
 
 
-def mix_styles(features: Tensor) -> Tensor:
+def mixstyle_features(features: Tensor) -> Tensor:
     """Give each image's feature maps the mean and deviation of a mix of its own and another image's.
 
     What is where stays; contrast, brightness and texture, which tell collections apart, are taken apart from the class.

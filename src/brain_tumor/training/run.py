@@ -23,7 +23,7 @@ from brain_tumor.model.weight_packages import VGG16_CONVOLUTIONS
 from brain_tumor.model.weights import initialise
 from brain_tumor.params import TrainParams
 from brain_tumor.training.batches import FeatureBatches, FeatureDataset
-from brain_tumor.training.bn_init import keep_what_is_computed, trained_normalisations
+from brain_tumor.training.bn_init import initialise_normalisations, trained_normalisations
 from brain_tumor.training.callbacks import BestEpoch, History, RunProgress
 from brain_tumor.training.checkpoint import AtomicCheckpoints, EpochCheckpoint, clean_interrupt, run_key
 from brain_tumor.training.devices import Devices
@@ -133,7 +133,7 @@ def pretrained(params: TrainParams, arrays: Arrays, seed: int, folder: Path) -> 
     initialise(classifier, params.weights, folder)
     classifier = classifier.to(memory_format=torch.channels_last)
     if params.weights in VGG16_CONVOLUTIONS and trained_normalisations(classifier):  # of which these know nothing
-        keep_what_is_computed(classifier, _sample(classifier, arrays.train.images))
+        initialise_normalisations(classifier, _sample(classifier, arrays.train.images))
     return classifier
 
 

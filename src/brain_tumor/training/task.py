@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler, O
 from brain_tumor.model.classifier import Classifier
 from brain_tumor.params import TrainParams
 from brain_tumor.training.loss import PartialLabelLoss, hits
-from brain_tumor.training.mixstyle import mix_styles
+from brain_tumor.training.mixstyle import mixstyle_features
 
 Batch = tuple[Tensor, Tensor]
 """Features and labels."""
@@ -39,8 +39,8 @@ class ClassificationTask(lightning.LightningModule):
 
     def training_step(self, batch: Batch) -> Tensor:
         features, labels = batch
-        if torch.rand(()) < self.params.style_mixing:
-            features = mix_styles(features)
+        if torch.rand(()) < self.params.mixstyle:
+            features = mixstyle_features(features)
         logits = self.classifier.tail(features)
         # Not divided by the batch's own sum of weights, which would depend on how processes share the batch.
         loss: Tensor = self.loss(logits.float(), labels) / len(labels)

@@ -19,7 +19,7 @@ SLICES_PER_PLANE = 2
 MIN_PATIENTS = 16
 
 ORIGINAL = "original"
-COPY_KINDS = ("equal", "recompressed", "resized", "mirrored", "adjusted")
+DUPLICATE_KINDS = ("equal", "recompressed", "resized", "mirrored", "adjusted")
 """Byte for byte; JPEG of a lower quality; other size; mirror image; a little cropped, other brightness and contrast."""
 
 MODES = ("L", "RGB", "L", "RGB", "RGBA", "P")
@@ -53,7 +53,7 @@ class PhantomFile:
         fold: 1 to `FOLDS`, the same for all files of a patient.
         plane: one of `PLANES`.
         number: which of the patient's slices in this plane, from 0.
-        kind: `ORIGINAL`, or how the file was copied from the original, one of `COPY_KINDS`.
+        kind: `ORIGINAL`, or how the file was copied from the original, one of `DUPLICATE_KINDS`.
         mode: colour mode of the file, as Pillow names it.
     """
 
@@ -140,7 +140,7 @@ def _with_kinds_and_modes(files: list[PhantomFile], rng: Generator) -> list[Phan
     copied.sort(key=lambda file: (file.part == originals[file.slice].part, file.part))  # leaks of every kind first
     copies: dict[str, list[PhantomFile]] = {}
     for index, file in enumerate(copied):
-        kind, mode = COPY_KINDS[index % len(COPY_KINDS)], next(modes)
+        kind, mode = DUPLICATE_KINDS[index % len(DUPLICATE_KINDS)], next(modes)
         if kind == "equal":
             mode = originals[file.slice].mode
         if kind == "recompressed" and mode not in ("L", "RGB"):
@@ -167,9 +167,9 @@ def _with_wrong_labels(files: list[PhantomFile]) -> list[PhantomFile]:
     for file in files:
         folders.setdefault(file.slice, []).append(file.part)
     candidates = [file for file in files if file.label == "meningioma" and file.part == TRAINING]
-    with_copy = next(file for file in candidates if folders[file.slice] == [TRAINING, TRAINING])
+    with_duplicate = next(file for file in candidates if folders[file.slice] == [TRAINING, TRAINING])
     without = next(file for file in candidates if folders[file.slice] == [TRAINING])
     return [
-        replace(file, path=file.path.replace("meningioma", "pituitary")) if file in (with_copy, without) else file
+        replace(file, path=file.path.replace("meningioma", "pituitary")) if file in (with_duplicate, without) else file
         for file in files
     ]

@@ -26,7 +26,7 @@ from brain_tumor.data.annotations import (
 from brain_tumor.data.catalog import ANNOTATIONS_FOLDER
 from brain_tumor.data.images import Pixels
 from brain_tumor.download.phantom.plan import (
-    COPY_KINDS,
+    DUPLICATE_KINDS,
     MIN_PATIENTS,
     ORIGINAL,
     PhantomFile,
@@ -36,7 +36,7 @@ from brain_tumor.download.phantom.plan import (
 )
 from brain_tumor.download.phantom.slice import LONGEST, draw_slice
 
-__all__ = ["COPY_KINDS", "MIN_PATIENTS", "ORIGINAL", "plan_phantom", "write_phantom"]
+__all__ = ["DUPLICATE_KINDS", "MIN_PATIENTS", "ORIGINAL", "plan_phantom", "write_phantom"]
 
 
 def write_phantom(folder: Path, seed: int, patients: int = 60) -> None:
