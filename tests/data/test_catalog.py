@@ -3,7 +3,15 @@ import hashlib
 import pandas as pd
 import pytest
 
-from brain_tumor.data.catalog import CLASSES, SPLIT_COLUMNS, read_catalog, read_split, write_split
+from brain_tumor.data.catalog import (
+    CLASSES,
+    SPLIT_COLUMNS,
+    digest_order,
+    evenly_spaced,
+    read_catalog,
+    read_split,
+    write_split,
+)
 from brain_tumor.errors import UserError
 
 
@@ -81,3 +89,18 @@ def test_split_of_another_release_is_refused(tmp_path):
         read_split(tmp_path / "split.csv")
     with pytest.raises(UserError, match="run the split stage first"):
         read_split(tmp_path / "absent.csv")
+
+
+def test_the_order_by_digest_stays_when_images_are_added_or_reordered():
+    paths = [f"{number}.png" for number in range(50)]
+    names = [paths[row] for row in digest_order(paths)]
+    assert sorted(names) == sorted(paths) != names
+    assert names == [paths[::-1][row] for row in digest_order(paths[::-1])]
+    assert [name for name in names if name in paths[:12]] == [paths[row] for row in digest_order(paths[:12])]
+
+
+@pytest.mark.parametrize(
+    ("total", "wanted", "rows"), [(0, 3, []), (3, 9, [0, 1, 2]), (9, 3, [0, 4, 8]), (9, 1, [0]), (4, 3, [0, 2, 3])]
+)
+def test_evenly_spaced_rows(total, wanted, rows):
+    assert evenly_spaced(total, wanted).tolist() == rows

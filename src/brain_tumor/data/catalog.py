@@ -1,8 +1,12 @@
 """One row an image: what is in `data/raw`, and `data/split.csv` that says what each image is for."""
 
+import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from brain_tumor.errors import UserError
 from brain_tumor.files import atomic_file, file_digest
@@ -116,6 +120,16 @@ def published_duplicates(split: pd.DataFrame) -> set[str]:
     """
     groups = split.loc[split["folder"] == TRAINING, "group"]
     return set(split.loc[(split["folder"] == TESTING) & split["group"].isin(groups), "path"])
+
+
+def digest_order(paths: Sequence[str]) -> list[int]:
+    """Row numbers in the order of the SHA-256 of the paths: as if drawn; another image leaves the order as it is."""
+    return sorted(range(len(paths)), key=lambda row: hashlib.sha256(paths[row].encode()).digest())
+
+
+def evenly_spaced(total: int, wanted: int) -> NDArray[np.int64]:
+    """At most `wanted` row numbers of `total`, evenly spaced from the first to the last."""
+    return np.unique(np.linspace(0, total - 1, min(total, wanted)).round().astype(np.int64))
 
 
 def _published_folders(root: Path) -> list[tuple[Path, str]]:
