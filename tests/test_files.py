@@ -2,10 +2,11 @@ import hashlib
 import json
 import stat
 
+import pandas as pd
 import pytest
 
 from brain_tumor.errors import UserError
-from brain_tumor.files import atomic_file, atomic_folder, file_digest, write_json, write_text
+from brain_tumor.files import atomic_file, atomic_folder, file_digest, write_csv, write_json, write_text
 
 
 class Stopped(Exception):
@@ -134,3 +135,8 @@ def test_the_digest_is_that_of_the_bytes(tmp_path):
     (tmp_path / "a").write_bytes(content)
 
     assert file_digest(tmp_path / "a") == hashlib.sha256(content).hexdigest()
+
+
+def test_a_table_has_six_digits_and_empty_cells_where_nothing_is_known(tmp_path):
+    write_csv(tmp_path / "a.csv", pd.DataFrame({"name": ["a", None], "value": [1 / 3, float("nan")], "images": [7, 8]}))
+    assert (tmp_path / "a.csv").read_bytes() == b"name,value,images\na,0.333333,7\n,,8\n"
