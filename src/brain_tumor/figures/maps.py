@@ -38,6 +38,13 @@ def blend(image: Pixels, heat: NDArray[np.float32]) -> NDArray[np.uint8]:
     return (mixed * 255).round().astype(np.uint8)
 
 
+def layer(heat: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """(height, width, 4), RGBA: what `blend` lays over an image, for a page that lays it there itself."""
+    coloured = matplotlib.colormaps["viridis"](heat)
+    coloured[..., 3] = STRENGTH * heat
+    return np.asarray((coloured * 255).round(), np.uint8)
+
+
 @styled
 def gradcam_picture(explanation: Explanation) -> Figure:
     """One image, and beside it an overlay for each explained class."""
