@@ -23,8 +23,8 @@ def write(folder, brightness):
 
 
 def test_scores_are_those_of_scikit_learn_and_names_are_mapped(model, tmp_path, capsys):
-    called = {0: (0, 0, 1), 1: (1,), 2: (2, 2, 2, 0), 3: (3, 1)}
-    for label, brightnesses in called.items():
+    predicted = {0: (0, 0, 1), 1: (1,), 2: (2, 2, 2, 0), 3: (3, 1)}
+    for label, brightnesses in predicted.items():
         for brightness in brightnesses:
             write(tmp_path / "set" / NAMES[CLASSES[label]], brightness)
     for brightness in (0, 1, 2):
@@ -35,8 +35,8 @@ def test_scores_are_those_of_scikit_learn_and_names_are_mapped(model, tmp_path, 
     status = cli.main(["evaluate", str(tmp_path / "set"), *options, "--model", str(model)])
 
     scores = json.loads((tmp_path / "scores.json").read_text())
-    truth = [label for label, answers in called.items() for _ in answers]
-    answers = [answer for answers in called.values() for answer in answers]
+    truth = [label for label, answers in predicted.items() for _ in answers]
+    answers = [answer for answers in predicted.values() for answer in answers]
     assert scores["accuracy"] == pytest.approx(7 / 10)
     assert scores["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(truth, answers))
     assert scores["macro_f1"] == pytest.approx(f1_score(truth, answers, average="macro"))
@@ -45,7 +45,7 @@ def test_scores_are_those_of_scikit_learn_and_names_are_mapped(model, tmp_path, 
     assert status == 2
     captured = capsys.readouterr()
     assert "cut.png" in captured.err
-    assert "66.7% of 3 called a tumour" in captured.out
+    assert "66.7% of 3 predicted as a tumour" in captured.out
 
 
 def test_the_pipelines_tables_and_figures_are_written(model, tmp_path, capsys):
