@@ -32,7 +32,7 @@ from brain_tumor.data.images import Pixels, prepare_images
 from brain_tumor.errors import UserError
 from brain_tumor.evaluation.ood import fit
 from brain_tumor.model.classifier import Classifier, load_classifier
-from brain_tumor.serving.export import BATCH, Middle, spread
+from brain_tumor.serving.export import BATCH, before_last_block, spread
 from brain_tumor.serving.inputs import to_grey
 from brain_tumor.split.protocols import NOT_TRAINED_ON
 from brain_tumor.stage import stage
@@ -108,10 +108,9 @@ def statistics(classifier: Classifier, images: Pixels) -> dict[str, NDArray[np.f
     parts: dict[str, list[Tensor]] = {name: [] for name in STATISTICS}
     for start in range(0, len(images), BATCH):
         batch = torch.from_numpy(np.array(images[start : start + BATCH]))
-        with Middle(classifier) as middle:
-            classifier.trunk[: classifier.backbone.last](classifier.normalise(batch))
+        middle = before_last_block(classifier, batch)
         for name, statistic in STATISTICS.items():
-            parts[name].append(statistic(middle.activations))
+            parts[name].append(statistic(middle))
     return {name: torch.cat(values).float().numpy() for name, values in parts.items()}
 
 

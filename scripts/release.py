@@ -112,9 +112,9 @@ def run(path: Path, part: SplitArrays) -> tuple[NDArray[np.float64], float]:
     """Probabilities of a part's images, and the share of them that is not like the training images."""
     engine = Engine(path)
     outputs = [engine.run(np.array(part.images[start : start + BATCH])) for start in range(0, len(part), BATCH)]
-    novelty = np.concatenate([output.novelty for output in outputs])
+    distances = np.concatenate([output.ood_distances for output in outputs])
     probabilities = np.concatenate([output.probabilities for output in outputs]).astype(np.float64)
-    return probabilities, float((novelty > engine.exported.novelty_threshold).mean())
+    return probabilities, float((distances > engine.exported.ood_threshold).mean())
 
 
 def held_back(measured: Path | None, arrays: Arrays, split: pd.DataFrame) -> tuple[SplitArrays | None, pd.DataFrame]:

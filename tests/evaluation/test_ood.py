@@ -20,11 +20,11 @@ def unit(values):
 def test_distances_are_scipys_with_scikit_learns_covariance(rng):
     train, other = features(rng, 300), features(rng, 20)
 
-    novelty = fit(train, features(rng, 50))
+    detector = fit(train, features(rng, 50))
 
     estimate = LedoitWolf().fit(unit(train))
     expected = [mahalanobis(row, estimate.location_, estimate.precision_) / np.sqrt(8) for row in unit(other)]
-    np.testing.assert_allclose(novelty.distances(other), expected, rtol=1e-3)
+    np.testing.assert_allclose(detector.distances(other), expected, rtol=1e-3)
     assert np.ptp(expected) > 0.2
 
 
@@ -37,19 +37,19 @@ def test_of_gaussian_images_the_squares_follow_chi_square(rng):
 
 
 def test_new_images_of_the_same_kind_are_accepted_and_others_are_not(rng):
-    novelty = fit(features(rng, 2000), features(rng, 2000), share=0.99)
+    detector = fit(features(rng, 2000), features(rng, 2000), share=0.99)
 
-    assert (novelty.distances(features(rng, 4000)) <= novelty.threshold).mean() == pytest.approx(0.99, abs=0.006)
+    assert (detector.distances(features(rng, 4000)) <= detector.threshold).mean() == pytest.approx(0.99, abs=0.006)
     other = np.abs(rng.normal(size=(500, 8))) + np.eye(8)[0] * 4
-    assert (novelty.distances(other) > novelty.threshold).mean() > 0.95
+    assert (detector.distances(other) > detector.threshold).mean() > 0.95
 
 
 def test_brightness_of_all_features_does_not_matter_and_zeros_are_far(rng):
-    novelty = fit(features(rng, 500), features(rng, 200))
+    detector = fit(features(rng, 500), features(rng, 200))
     some = features(rng, 5)
 
-    np.testing.assert_allclose(novelty.distances(some * 7), novelty.distances(some), rtol=1e-5)
-    assert novelty.distances(np.zeros((1, 8)))[0] > novelty.threshold
+    np.testing.assert_allclose(detector.distances(some * 7), detector.distances(some), rtol=1e-5)
+    assert detector.distances(np.zeros((1, 8)))[0] > detector.threshold
 
 
 def test_a_feature_that_never_varies_keeps_distances_finite(rng):

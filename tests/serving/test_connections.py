@@ -84,18 +84,14 @@ def test_a_client_that_comes_to_the_point_is_served_again_and_again():
 def test_room_is_shared_and_given_back():
     room = Room(100)
     with room.held() as first, room.held() as second:
-        first.grow(60)
-        second.grow(40)
+        first(60)
+        second(40)
         with pytest.raises(Full):
-            second.grow(1)
-        assert room.used == 100
-    assert room.used == 0
+            second(1)
+        assert room.free == 0
+    assert room.free == 100
 
-    def fails():
-        with room.held() as held:
-            held.grow(30)
-            raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        fails()
-    assert room.used == 0
+    with pytest.raises(Full), room.held() as take:
+        take(30)
+        take(80)
+    assert room.free == 100

@@ -29,17 +29,17 @@ def predictor(request):
     return Predictor(RELEASE / request.param)
 
 
-def familiar(predictor, pictures):
-    """The names of those that are taken for pictures like the training images, with how far they are from them."""
+def in_distribution(predictor, pictures):
+    """The names of those that are taken for pictures like the training images, with their scores."""
     answers = predictor.predict([predictor.prepare(Picture(grey)) for grey in pictures.values()])
-    return {name: answer.novelty for name, answer in zip(pictures, answers, strict=True) if answer.familiar}
+    return {name: answer.ood_score for name, answer in zip(pictures, answers, strict=True) if answer.in_distribution}
 
 
 def test_photographs_are_not_like_the_training_images(predictor):
     photographs = {
         name: np.asarray(Image.fromarray(getattr(skimage.data, name)()).convert("L")) for name in PHOTOGRAPHS
     }
-    assert not familiar(predictor, photographs)
+    assert not in_distribution(predictor, photographs)
 
 
 def test_empty_pictures_and_noise_are_not_like_the_training_images(predictor):
@@ -48,7 +48,7 @@ def test_empty_pictures_and_noise_are_not_like_the_training_images(predictor):
     pictures["noise"] = rng.integers(0, 256, (256, 256), dtype=np.uint8)
     pictures["dark noise"] = rng.integers(0, 12, (256, 256), dtype=np.uint8)
     pictures["ramp"] = np.tile(np.arange(256, dtype=np.uint8), (256, 1))
-    assert not familiar(predictor, pictures)
+    assert not in_distribution(predictor, pictures)
 
 
 def test_a_head_in_ct_is_not_like_the_training_images_in_any_window(predictor):
@@ -59,15 +59,15 @@ def test_a_head_in_ct_is_not_like_the_training_images_in_any_window(predictor):
         for place, part in (("whole", values), ("head", values[100:440, 120:400]))
         for centre, width in WINDOWS
     }
-    assert not familiar(predictor, heads)
+    assert not in_distribution(predictor, heads)
 
 
 def test_a_neck_in_ct_is_not_like_the_training_images(predictor):
     values = pydicom.dcmread(get_testdata_file("CT_small.dcm", download=False)).pixel_array
-    assert not familiar(predictor, {"neck": to_grey(values, *np.percentile(values, (0.5, 99.5)))})
+    assert not in_distribution(predictor, {"neck": to_grey(values, *np.percentile(values, (0.5, 99.5)))})
 
 
 @pytest.mark.xfail(strict=True, reason="both models take it for a head, as their cards say")
 def test_an_abdomen_in_mr_is_not_like_the_training_images(predictor):
     values = pydicom.dcmread(get_testdata_file("examples_overlay.dcm", download=False)).pixel_array
-    assert not familiar(predictor, {"abdomen": to_grey(values, *np.percentile(values, (0.5, 99.5)))})
+    assert not in_distribution(predictor, {"abdomen": to_grey(values, *np.percentile(values, (0.5, 99.5)))})

@@ -20,7 +20,7 @@ def tiny_probabilities(mean):
 
 
 def write_tiny_model(path):
-    """Novelty is the standard deviation of the pixels, 0 to 1, with the threshold 0.3; the pixels are the maps."""
+    """OOD distances are standard deviations of the pixels, 0 to 1, with the threshold 0.3; the maps are the pixels."""
     constants = {
         "scale": np.float32(255),
         "centres": np.array([CENTRES], np.float32),
@@ -63,7 +63,7 @@ def write_tiny_model(path):
         classes=CLASSES,
         reader=Reader(size=SIZE),
         prediction_sets={"0.95": (0.9, 0.9, 0.9, 0.9)},
-        novelty_threshold=0.3,
+        ood_threshold=0.3,
         precision="fp32",
     )
     model.metadata_props.add(key=METADATA_KEY, value=exported.model_dump_json())

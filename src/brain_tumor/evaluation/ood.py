@@ -1,28 +1,28 @@
-"""Whether an image is like the training images: a distance between features that are pooled over its places.
+"""Whether an image is out of distribution: how far its features, pooled over its places, lie from those of training.
 
 Source: Lee et al., A Simple Unified Framework for Detecting Out-of-Distribution Samples, 2018, section 2.1, with one
 Gaussian for all classes and shrinkage of its covariance (Ledoit and Wolf 2004). Features are scaled to length 1 first,
 because their length follows the contrast of a picture rather than what is on it (Sun et al. 2022).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.covariance import LedoitWolf
 
 SHARE = 0.99
-"""Of the validation images, so many count as like the training images."""
+"""Of the validation images, so many lie within the threshold."""
 
 
 @dataclass(frozen=True)
-class Novelty:
+class OodDetector:
     """A Gaussian of the training images' features, and how far from it an image may lie.
 
     Attributes:
         mean: (features,), of the features scaled to length 1.
         precision_root: (features, features), a matrix R with R Rᵀ the inverse of the covariance.
-        threshold: the largest distance that counts as like the training images.
+        threshold: an image that is further away is out of distribution.
     """
 
     mean: NDArray[np.float32]
@@ -45,12 +45,12 @@ class Novelty:
 
 def fit(
     features_train: NDArray[np.floating], features_validation: NDArray[np.floating], share: float = SHARE
-) -> Novelty:
+) -> OodDetector:
     """Fit the Gaussian to training images, and its threshold to validation images.
 
     Args:
         features_train: (images, features), a statistic over the places of each channel of one layer of a network.
-        features_validation: likewise, of images that share no copy with the training images.
+        features_validation: likewise, of images without a duplicate among the training images.
         share: of the validation images that are accepted, 0 to 1.
 
     Raises:
@@ -66,8 +66,8 @@ def fit(
     values, vectors = np.linalg.eigh(estimate.covariance_)
     # A feature that is the same in every training image has no variance; the floor keeps its weight finite.
     root = (vectors / np.sqrt(np.maximum(values, values.max() * 1e-6))).astype(np.float32)
-    novelty = Novelty(estimate.location_.astype(np.float32), root, 0.0)
-    return Novelty(novelty.mean, root, threshold(novelty.distances(features_validation), share))
+    detector = OodDetector(estimate.location_.astype(np.float32), root, 0.0)
+    return replace(detector, threshold=threshold(detector.distances(features_validation), share))
 
 
 def threshold(distances: NDArray[np.floating], share: float = SHARE) -> float:

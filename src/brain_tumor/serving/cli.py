@@ -10,8 +10,11 @@ from brain_tumor.errors import UserError
 
 COMMANDS = {
     "report": ("brain_tumor.report.command", "write one HTML file from metrics and plots"),
-    "audit": ("brain_tumor.audit.command", "find copies between the training and test folders of any image data set"),
-    "predict": ("brain_tumor.serving.predict", "tell the class of pictures: JPEG, PNG, TIFF, DICOM, NIfTI"),
+    "audit": (
+        "brain_tumor.audit.command",
+        "find duplicates between the training and test folders of any data set",
+    ),
+    "predict": ("brain_tumor.serving.predict", "predict the class of pictures: JPEG, PNG, TIFF, DICOM, NIfTI"),
     "evaluate": ("brain_tumor.serving.evaluate", "score a model on a folder of pictures with a folder per class"),
     "serve": ("brain_tumor.serving.web", "a web page and a JSON API on this machine"),
     "export": ("brain_tumor.serving.export", "write a trained model as ONNX, which needs no torch"),

@@ -1,7 +1,7 @@
 """Clients that stall: how long the server waits for them, and how much it holds for them."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -59,33 +59,21 @@ class Room:
 
     def __init__(self, size: int) -> None:
         """Args: bytes that fit."""
-        self.size = size
-        self.used = 0
+        self.free = size
 
     @contextmanager
-    def held(self) -> Iterator["Held"]:
-        """Room for one upload, given back at the end."""
-        held = Held(self)
+    def held(self) -> Iterator[Callable[[int], None]]:
+        """Room for one upload, given back at the end: a function that takes more bytes, or raises `Full`."""
+        taken = 0
+
+        def take(more: int) -> None:
+            nonlocal taken
+            if more > self.free:
+                raise Full
+            self.free -= more
+            taken += more
+
         try:
-            yield held
+            yield take
         finally:
-            self.used -= held.bytes
-
-
-class Held:
-    """What one upload takes of a room."""
-
-    def __init__(self, room: Room) -> None:
-        self._room = room
-        self.bytes = 0
-
-    def grow(self, more: int) -> None:
-        """Take more bytes.
-
-        Raises:
-            Full: no room for them.
-        """
-        if self._room.used + more > self._room.size:
-            raise Full
-        self._room.used += more
-        self.bytes += more
+            self.free += taken

@@ -3,9 +3,9 @@
 import argparse
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal
 
 import nncf
 import numpy as np
@@ -15,20 +15,18 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from brain_tumor.data.arrays import SplitArrays, open_arrays
+from brain_tumor.data.catalog import evenly_spaced
 from brain_tumor.data.images import Pixels
 from brain_tumor.errors import UserError
-from brain_tumor.evaluation.ood import Novelty, fit, threshold
+from brain_tumor.evaluation.ood import OodDetector, fit, threshold
 from brain_tumor.files import atomic_file
-from brain_tumor.model.classifier import LINEAR_HEADS, Classifier, load_classifier
+from brain_tumor.model.classifier import Classifier, load_classifier
 from brain_tumor.serving.onnx_model import INPUT, METADATA_KEY, OUTPUTS, Engine, Exported
 
 BATCH = 16
 
-TRAINING_SAMPLE = 1500
-"""So many training images, evenly spaced, tell what training images are like."""
-
-CALIBRATION_SAMPLE = 300
-"""So many validation images, evenly spaced, tell the range of the activations."""
+TRAINING_SAMPLE, CALIBRATION_SAMPLE = 1500, 300
+"""So many evenly spaced training images fit the detector; so many validation images tell the range of activations."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,13 +52,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def export(classifier: Classifier, train: SplitArrays, validation: SplitArrays, path: Path, *, int8: bool) -> None:
-    """Write a model that takes uint8 grey images and gives probabilities, maps and novelty (`exported.Outputs`).
+    """Write a model that takes uint8 grey images and gives what `onnx_model.Outputs` holds.
 
     Args:
-        classifier: with a head of `LINEAR_HEADS`, in evaluation mode.
+        classifier: with the head `pooled`, in evaluation mode.
         train: its originals tell what training images are like.
-        validation: sets the threshold of novelty, and calibrates INT8.
-        path: of the ONNX file, which holds everything, a description (`exported.Exported`) too.
+        validation: sets the threshold of the detector, and calibrates INT8.
+        path: of the ONNX file, which holds its description (`onnx_model.Exported`) too.
         int8: quantise the trunk's convolutions, weights by channel.
 
     Raises:
@@ -70,29 +68,27 @@ def export(classifier: Classifier, train: SplitArrays, validation: SplitArrays, 
     if train.images.shape[1:] != (size, size):
         raise UserError(f"the arrays are of {train.images.shape[1]} pixels a side, the model of {size}: augment again")
     originals = np.flatnonzero(train.index["augmented"] == 0)
-    sample = originals[_evenly(len(originals), TRAINING_SAMPLE)]
-    novelty = fit(
-        in_distribution_features(classifier, train.images[sample]),
-        in_distribution_features(classifier, validation.images),
-    )
-    model = to_onnx(classifier, novelty)
+    sample = originals[evenly_spaced(len(originals), TRAINING_SAMPLE)]
+    detector = fit(ood_features(classifier, train.images[sample]), ood_features(classifier, validation.images))
+    model = to_onnx(classifier, detector)
     if int8:
-        model = quantise(model, validation.images[_evenly(len(validation), CALIBRATION_SAMPLE)])
+        model = quantise(model, validation.images[evenly_spaced(len(validation), CALIBRATION_SAMPLE)])
     with atomic_file(path) as temporary:
         # Rounding moves the distances, so the threshold is set on those of the model that is written.
-        save(model, describe(classifier, novelty.threshold, "int8" if int8 else "fp32"), temporary)
-        distances = _distances(Engine(temporary), validation.images)
-        save(model, describe(classifier, threshold(distances), "int8" if int8 else "fp32"), temporary)
+        save(model, describe(classifier, detector.threshold, "int8" if int8 else "fp32"), temporary)
+        engine = Engine(temporary)
+        distances = [engine.run(batch).ood_distances for batch in _batches(validation.images)]
+        save(model, describe(classifier, threshold(np.concatenate(distances)), "int8" if int8 else "fp32"), temporary)
 
 
-def describe(classifier: Classifier, novelty_threshold: float, precision: Literal["fp32", "int8"]) -> Exported:
+def describe(classifier: Classifier, ood_threshold: float, precision: Literal["fp32", "int8"]) -> Exported:
     """What prediction must know, taken from the classifier's own description."""
     description = classifier.description
     return Exported(
         classes=description.classes,
         reader=description.reader,
         prediction_sets=description.prediction_sets,
-        novelty_threshold=novelty_threshold,
+        ood_threshold=ood_threshold,
         precision=precision,
         study=description.study,
     )
@@ -118,65 +114,43 @@ class ExportGraph(nn.Module):
     mean: Tensor
     root: Tensor
 
-    def __init__(self, classifier: Classifier, novelty: Novelty) -> None:
-        """Raises: UserError for another head than `LINEAR_HEADS`."""
+    def __init__(self, classifier: Classifier, detector: OodDetector) -> None:
+        """Raises: UserError for another head than `pooled`."""
         super().__init__()
-        if classifier.description.head not in LINEAR_HEADS:
-            wanted = " or ".join(sorted(LINEAR_HEADS))
-            raise UserError(
-                f"train.head is {classifier.description.head}: only a model with the head {wanted} is exported"
-            )
+        if (head := classifier.description.head) != "pooled":
+            raise UserError(f"train.head is {head}: only a model with the head pooled is exported")
         self.classifier = classifier
         weight, bias = folded_head(classifier)
         self.temperature = classifier.description.temperature
         self.register_buffer("weight", weight[:, :, None, None])
         self.register_buffer("bias", bias)
-        self.register_buffer("mean", torch.from_numpy(novelty.mean))
-        self.register_buffer("root", torch.from_numpy(novelty.precision_root))
+        self.register_buffer("mean", torch.from_numpy(detector.mean))
+        self.register_buffer("root", torch.from_numpy(detector.precision_root))
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Probabilities, maps and novelty of uint8 images (images, height, width)."""
-        logits, maps, middle = self.parts(images)
-        unit = nn.functional.normalize(middle, dim=1)
-        novelty = ((unit - self.mean) @ self.root).square().mean(dim=1).sqrt()
-        return torch.softmax(logits / self.temperature, dim=1), maps, novelty
+        """Probabilities, maps and distances of uint8 images (images, height, width)."""
+        logits, maps, features = self.parts(images)
+        unit = nn.functional.normalize(features, dim=1)
+        distances = ((unit - self.mean) @ self.root).square().mean(dim=1).sqrt()
+        return torch.softmax(logits / self.temperature, dim=1), maps, distances
 
     def parts(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits (images, classes), maps (images, classes, h, w), and features for novelty (images, features)."""
-        with Middle(self.classifier) as middle:
-            activations = self.classifier.activations(self.classifier.front(images))  # (images, channels, h, w)
+        """Logits (images, classes), maps (images, classes, h, w), and features (images, features) for the detector."""
+        middle = before_last_block(self.classifier, images)
+        activations = self.classifier.trunk[self.classifier.backbone.last :](middle)  # (images, channels, h, w)
         places = activations.shape[2] * activations.shape[3]
         maps = nn.functional.conv2d(activations, self.weight) / places
-        return maps.sum(dim=(2, 3)) + self.bias, maps, spread(middle.activations)
+        return maps.sum(dim=(2, 3)) + self.bias, maps, spread(middle)
 
 
-class Middle:
-    """Keeps what the trunk gives in front of its last block, while the classifier runs. Used with `with`.
+def before_last_block(classifier: Classifier, images: Tensor) -> Tensor:
+    """What the trunk gives in front of its last block, (images, channels, h, w), for uint8 images.
 
-    There a picture is told from one of another kind much better than by the last activations, which keep little but
-    what tells the classes apart.
+    It tells a picture of something else from a head much better than the last activations, which keep little but what
+    tells the classes apart.
     """
-
-    def __init__(self, classifier: Classifier) -> None:
-        self._module = classifier.trunk[classifier.backbone.last - 1]
-        self._output: Tensor | None = None
-
-    def __enter__(self) -> Self:
-        self._handle = self._module.register_forward_hook(self._keep)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._handle.remove()
-
-    @property
-    def activations(self) -> Tensor:
-        """(images, channels, h, w), of the latest run."""
-        if self._output is None:
-            raise ValueError("nothing was run")
-        return self._output
-
-    def _keep(self, _module: nn.Module, _inputs: object, output: Tensor) -> None:
-        self._output = output
+    values: Tensor = classifier.trunk[: classifier.backbone.last](classifier.normalise(images))
+    return values
 
 
 def spread(activations: Tensor) -> Tensor:
@@ -201,10 +175,10 @@ def folded_head(classifier: Classifier) -> tuple[Tensor, Tensor]:
     return weight.detach(), bias.detach()
 
 
-def to_onnx(classifier: Classifier, novelty: Novelty) -> onnx.ModelProto:
+def to_onnx(classifier: Classifier, detector: OodDetector) -> onnx.ModelProto:
     """The graph in full precision, for any number of images."""
     size = classifier.description.reader.size
-    graph = ExportGraph(classifier, novelty).eval().to(memory_format=torch.contiguous_format)
+    graph = ExportGraph(classifier, detector).eval().to(memory_format=torch.contiguous_format)
     example = torch.arange(2 * size * size).remainder(251).to(torch.uint8).view(2, size, size)
     check_maps(graph, example)
     with warnings.catch_warnings():
@@ -236,7 +210,7 @@ def check_maps(graph: ExportGraph, images: Tensor) -> None:
 
 
 def quantise(model: onnx.ModelProto, images: Pixels) -> onnx.ModelProto:
-    """Quantise the trunk's convolutions to INT8; normalisation, maps and novelty stay in full precision.
+    """Quantise the trunk's convolutions to INT8; normalisation, maps and distances stay in full precision.
 
     Args:
         model: as `to_onnx` makes it.
@@ -257,24 +231,14 @@ def quantise(model: onnx.ModelProto, images: Pixels) -> onnx.ModelProto:
 
 
 @torch.inference_mode()
-def in_distribution_features(classifier: Classifier, images: Pixels) -> NDArray[np.float32]:
-    """What novelty is measured on: the spread of activations in front of the trunk's last block, (images, channels)."""
-    parts = []
-    for start in range(0, len(images), BATCH):
-        with Middle(classifier) as middle:
-            classifier.trunk[: classifier.backbone.last](
-                classifier.normalise(torch.from_numpy(np.array(images[start : start + BATCH])))
-            )
-        parts.append(spread(middle.activations))
-    features: NDArray[np.float32] = torch.cat(parts).float().numpy()
+def ood_features(classifier: Classifier, images: Pixels) -> NDArray[np.float32]:
+    """What the detector is fitted to: the spread of `before_last_block`, (images, channels)."""
+    spreads = [spread(before_last_block(classifier, torch.from_numpy(batch))) for batch in _batches(images)]
+    features: NDArray[np.float32] = torch.cat(spreads).float().numpy()
     return features
 
 
-def _distances(engine: Engine, images: Pixels) -> NDArray[np.float32]:
-    starts: Sequence[int] = range(0, len(images), BATCH)
-    return np.concatenate([engine.run(np.array(images[start : start + BATCH])).novelty for start in starts])
-
-
-def _evenly(total: int, wanted: int) -> NDArray[np.int64]:
-    """At most `wanted` rows of `total`, evenly spaced, the same each time."""
-    return np.unique(np.linspace(0, total - 1, min(total, wanted)).round().astype(np.int64))
+def _batches(images: Pixels) -> Iterator[Pixels]:
+    """Copies of successive `BATCH` images, because those of a file are not writable."""
+    for start in range(0, len(images), BATCH):
+        yield np.array(images[start : start + BATCH])

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import openvino
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from brain_tumor.data.images import Pixels, Reader
 from brain_tumor.errors import UserError
@@ -17,6 +17,10 @@ METADATA_KEY = "brain_tumor"
 
 INPUT = "images"
 OUTPUTS = ("probabilities", "maps", "novelty")
+"""Names of the tensors; `novelty` is what the code calls `ood_distances`, and stays until models are released anew."""
+
+IN_DISTRIBUTION_KEY, OOD_SCORE_KEY = "like_training_images", "novelty"
+"""Published keys of JSON and CSV for `Prediction.in_distribution` and `Prediction.ood_score`, kept likewise."""
 
 
 class Exported(BaseModel):
@@ -27,17 +31,17 @@ class Exported(BaseModel):
         reader: what is done to a picture before it goes in.
         prediction_sets: for each coverage, such as "0.95", a threshold for each class: the class is in the set if its
             probability is at least 1 less the threshold.
-        novelty_threshold: an image with a larger novelty is not like the training images.
+        ood_threshold: an image further from the training images is out of distribution; `novelty_threshold` in files.
         precision: of the convolutions.
         study: parameters and data digest of the run that made the model.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_by_name=True, serialize_by_alias=True)
 
     classes: tuple[str, ...]
     reader: Reader
     prediction_sets: Mapping[str, tuple[float, ...]] = {}
-    novelty_threshold: float
+    ood_threshold: float = Field(alias="novelty_threshold")
     precision: Literal["fp32", "int8"]
     study: Mapping[str, Any] = {}
 
@@ -49,12 +53,12 @@ class Outputs:
     Attributes:
         probabilities: (images, classes), calibrated, rows sum to 1.
         maps: (images, classes, height, width), class activation maps in logits; a map sums to its logit less the bias.
-        novelty: (images,), distance from the training images, about 1 for one of them.
+        ood_distances: (images,), from the training images, about 1 for one of them.
     """
 
     probabilities: NDArray[np.float32]
     maps: NDArray[np.float32]
-    novelty: NDArray[np.float32]
+    ood_distances: NDArray[np.float32]
 
 
 class Engine:

@@ -11,11 +11,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from brain_tumor.explanation.heat import upsample
 from brain_tumor.figures.maps import blend
 from brain_tumor.files import atomic_file
 from brain_tumor.progress import progress
 from brain_tumor.serving.inputs import SUFFIXES
-from brain_tumor.serving.predictor import Prediction, Predictor, enlarge
+from brain_tumor.serving.onnx_model import IN_DISTRIBUTION_KEY, OOD_SCORE_KEY
+from brain_tumor.serving.predictor import Prediction, Predictor
 from brain_tumor.serving.released import add_model_argument
 from brain_tumor.serving.stream import Answer, answers, expand
 
@@ -88,7 +90,7 @@ def write_overlays(folder: Path, number: int, answer: Answer) -> None:
     for prediction, picture in zip(answer.predictions, answer.pictures, strict=True):
         heat = np.zeros((1, 1), np.float32) if prediction.heat is None else prediction.heat
         frame = "" if prediction.frame is None else f"_{prediction.frame:04d}"
-        overlay = blend(picture.pixels, enlarge(heat, len(picture.pixels)))
+        overlay = blend(picture.pixels, upsample(heat[None], len(picture.pixels))[0])
         with atomic_file(folder / f"{number:06d}_{answer.path.name}{frame}.png") as temporary:
             Image.fromarray(overlay).save(temporary)
 
@@ -100,7 +102,7 @@ def _table(predictor: Predictor) -> tuple[str, Callable[[Row], str]]:
         answer, prediction, whole = row
         place = " volume" if whole else "" if prediction.frame is None else f" slice {prediction.frame}"
         name = f"{answer.path}{place}"
-        if not prediction.familiar:
+        if not prediction.in_distribution:
             return f"{'?':{width}}       -  {'-':24}  {name}: {NOT_ALIKE}"
         chosen = "-" if prediction.prediction_set is None else ", ".join(prediction.prediction_set) or "none"
         return f"{prediction.label:{width}}  {prediction.probability:6.1%}  {chosen:24}  {name}"
@@ -127,12 +129,12 @@ def _csv(predictor: Predictor) -> tuple[str, Callable[[Row], str]]:
             prediction.label,
             *(f"{value:.6f}" for value in prediction.probabilities.values()),
             chosen,
-            "yes" if prediction.familiar else "no",
-            f"{prediction.novelty:.4f}",
+            "yes" if prediction.in_distribution else "no",
+            f"{prediction.ood_score:.4f}",
         )
 
     names = ("file", "slice", "class", *predictor.exported.classes)
-    return _csv_line(*names, "prediction_set", "like_training_images", "novelty"), line
+    return _csv_line(*names, "prediction_set", IN_DISTRIBUTION_KEY, OOD_SCORE_KEY), line
 
 
 def _csv_line(*values: object) -> str:

@@ -4,20 +4,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from brain_tumor.data.images import Pixels
 from brain_tumor.evaluation.conformal import prediction_sets
+from brain_tumor.explanation.heat import Heat, normalise
 from brain_tumor.serving.inputs import MAX_BYTES, Picture, pictures
-from brain_tumor.serving.onnx_model import Engine, Exported
+from brain_tumor.serving.onnx_model import IN_DISTRIBUTION_KEY, OOD_SCORE_KEY, Engine, Exported
 
 COVERAGE = "0.95"
 """Coverage of the prediction set that is shown."""
 
 MRI = "MR"
-"""The modality, as DICOM names it, that the training images are of."""
+"""The modality of the training images, as DICOM names it."""
 
 BATCH = 16
 """Images that are run together; more of them gain nothing on a processor."""
@@ -43,11 +43,11 @@ class Prediction:
     """The answer for a picture, or for a volume.
 
     Attributes:
-        label: the class of the largest probability; what it says is void where `familiar` is false.
+        label: the class of the largest probability; void where `in_distribution` is false.
         probabilities: for each class, calibrated; they sum to 1.
         prediction_set: classes that cannot be ruled out at `COVERAGE`; None where the model tells no thresholds.
-        familiar: whether the picture is like the training images.
-        novelty: distance from the training images as a share of the largest that is familiar.
+        in_distribution: whether the picture is like the training images.
+        ood_score: distance from the training images as a share of the largest that is in distribution.
         frame: of the picture in its file; None for a file of one picture, and for a volume.
         heat: (height, width), where the picture speaks for its class, 0 to 1; None for a volume.
     """
@@ -55,10 +55,10 @@ class Prediction:
     label: str
     probabilities: dict[str, float]
     prediction_set: tuple[str, ...] | None
-    familiar: bool
-    novelty: float
+    in_distribution: bool
+    ood_score: float
     frame: int | None = None
-    heat: NDArray[np.float32] | None = None
+    heat: Heat | None = None
 
     @property
     def probability(self) -> float:
@@ -72,8 +72,8 @@ class Prediction:
             "probability": round(self.probability, 6),
             "probabilities": {name: round(value, 6) for name, value in self.probabilities.items()},
             "prediction_set": None if self.prediction_set is None else list(self.prediction_set),
-            "like_training_images": self.familiar,
-            "novelty": round(self.novelty, 4),
+            IN_DISTRIBUTION_KEY: self.in_distribution,
+            OOD_SCORE_KEY: round(self.ood_score, 4),
         }
 
 
@@ -125,46 +125,44 @@ class Predictor:
         for start in range(0, len(prepared), BATCH):
             batch = prepared[start : start + BATCH]
             outputs = self.engine.run(np.stack([picture.pixels for picture in batch]))
-            for row, picture in enumerate(batch):
-                predictions.append(
-                    self._prediction(
-                        outputs.probabilities[row], outputs.maps[row], float(outputs.novelty[row]), picture
-                    )
-                )
+            chosen = outputs.maps[np.arange(len(batch)), outputs.probabilities.argmax(axis=1)]
+            heat = normalise(np.maximum(chosen, 0))  # without what speaks against the class
+            for row in zip(batch, outputs.probabilities, outputs.ood_distances, heat, strict=True):
+                predictions.append(self._prediction(*row))
         return predictions
 
     def _prediction(
-        self, probabilities: NDArray[np.float32], maps: NDArray[np.float32], novelty: float, picture: Prepared
+        self, picture: Prepared, probabilities: NDArray[np.float32], distance: np.float32, heat: Heat
     ) -> Prediction:
-        share = novelty / self.exported.novelty_threshold
+        score = float(distance) / self.exported.ood_threshold
         return Prediction(
             label=self.exported.classes[int(probabilities.argmax())],
             probabilities=self._named(probabilities),
             prediction_set=self._prediction_set(probabilities),
             # A distance that is no number belongs to nothing that the model knows.
-            familiar=share <= 1 and picture.modality in (None, MRI),
-            novelty=share,
+            in_distribution=score <= 1 and picture.modality in (None, MRI),
+            ood_score=score,
             frame=picture.frame,
-            heat=heat_map(maps[int(probabilities.argmax())]),
+            heat=heat,
         )
 
     def volume(self, predictions: Sequence[Prediction]) -> Prediction:
-        """The answer for a volume: the mean over its slices that are like the training images.
+        """The answer for a volume: the mean over its slices that are in distribution.
 
-        A volume without such a slice is not like them itself; its probabilities are then the mean over all slices.
+        A volume without such a slice is out of distribution; its probabilities are then the mean over all slices.
 
         Args:
             predictions: of its slices, at least one.
         """
-        familiar = [slice_ for slice_ in predictions if slice_.familiar]
-        used = familiar or list(predictions)
+        inside = [slice_ for slice_ in predictions if slice_.in_distribution]
+        used = inside or list(predictions)
         probabilities = np.mean([list(slice_.probabilities.values()) for slice_ in used], axis=0)
         return Prediction(
             label=self.exported.classes[int(probabilities.argmax())],
             probabilities=self._named(probabilities),
             prediction_set=None,  # its coverage is known for single pictures only
-            familiar=bool(familiar),
-            novelty=float(np.mean([slice_.novelty for slice_ in used])),
+            in_distribution=bool(inside),
+            ood_score=float(np.mean([slice_.ood_score for slice_ in used])),
         )
 
     def _named(self, probabilities: NDArray[np.floating]) -> dict[str, float]:
@@ -176,22 +174,3 @@ class Predictor:
             return None
         chosen = prediction_sets(probabilities, thresholds)
         return tuple(name for name, inside in zip(self.exported.classes, chosen, strict=True) if inside)
-
-
-def heat_map(scores: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A class activation map without what speaks against the class, scaled by its maximum; zeros stay zeros.
-
-    Args:
-        scores: (height, width), in logits.
-
-    Returns:
-        (height, width), 0 to 1.
-    """
-    positive = np.maximum(scores, 0)
-    highest = float(positive.max())
-    return np.asarray(positive / highest if highest > 0 else positive, np.float32)
-
-
-def enlarge(heat: NDArray[np.float32], size: int) -> NDArray[np.float32]:
-    """Scale a heat map to (size, size), bilinear with pixel centres aligned; the range is kept."""
-    return np.asarray(cv2.resize(heat, (size, size), interpolation=cv2.INTER_LINEAR), np.float32)

@@ -11,23 +11,23 @@ from contextlib import asynccontextmanager
 from importlib.resources import files
 from typing import Any
 
-import numpy as np
 import uvicorn
 from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.responses import HTMLResponse
-from matplotlib import colormaps
-from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect
 
+from brain_tumor.data.catalog import evenly_spaced
+from brain_tumor.data.images import Pixels
 from brain_tumor.errors import UserError
-from brain_tumor.figures.maps import STRENGTH
+from brain_tumor.explanation.heat import upsample
+from brain_tumor.figures.maps import layer
 from brain_tumor.serving.batching import Batcher, Busy
-from brain_tumor.serving.connections import Full, Held, Patience, Room
+from brain_tumor.serving.connections import Full, Patience, Room
 from brain_tumor.serving.predict import NO_DIAGNOSIS
-from brain_tumor.serving.predictor import Prediction, Predictor, Prepared, enlarge
+from brain_tumor.serving.predictor import Prediction, Predictor, Prepared
 from brain_tumor.serving.released import add_model_argument
 
 MAX_UPLOAD = 64_000_000
@@ -174,8 +174,8 @@ def create_app(predictor: Predictor, *, loopback: bool = True, upload_seconds: f
     ) -> FileAnswer:
         """Predict one file, sent as the body: JPEG, PNG, TIFF, BMP, WebP, DICOM or NIfTI. Its name is not wanted."""
         try:
-            with room.held() as held:
-                content = await _body(request, upload_seconds, held)
+            with room.held() as take:
+                content = await _body(request, upload_seconds, take)
                 async with decoding:
                     prepared = await asyncio.to_thread(predictor.read, "the file", content, DECODED)
             del content
@@ -204,7 +204,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 }
 
 
-async def _body(request: Request, seconds: float, held: Held) -> bytearray:
+async def _body(request: Request, seconds: float, take: Callable[[int], None]) -> bytearray:
     """The body, with limits of size and time; it is never written to a file.
 
     Raises:
@@ -219,7 +219,7 @@ async def _body(request: Request, seconds: float, held: Held) -> bytearray:
     try:
         async with asyncio.timeout(seconds):
             async for chunk in request.stream():
-                held.grow(len(chunk))
+                take(len(chunk))
                 content += chunk
                 if len(content) > MAX_UPLOAD:
                     raise too_large
@@ -233,13 +233,12 @@ async def _body(request: Request, seconds: float, held: Held) -> bytearray:
 def _answer(
     predictor: Predictor, prepared: Sequence[Prepared], predictions: Sequence[Prediction], images: bool
 ) -> FileAnswer:
-    shown = set(np.linspace(0, len(prepared) - 1, min(len(prepared), SHOWN)).round().astype(int)) if images else set()
     pictures = [_picture_answer(prediction) for prediction in predictions]
-    for row in shown:
+    for row in evenly_spaced(len(prepared), SHOWN) if images else ():
         pixels, heat = prepared[row].pixels, predictions[row].heat
         pictures[row].picture = _png(pixels)
         if heat is not None:
-            pictures[row].heat_map = _png(_coloured(enlarge(heat, len(pixels))))
+            pictures[row].heat_map = _png(layer(upsample(heat[None], len(pixels))[0]))
     volume = _picture_answer(predictor.volume(predictions)) if len(predictions) > 1 else None
     return FileAnswer(pictures=pictures, volume=volume)
 
@@ -249,14 +248,7 @@ def _picture_answer(prediction: Prediction) -> PictureAnswer:
     return PictureAnswer(slice=prediction.frame, label=values.pop("class"), **values)
 
 
-def _coloured(heat: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """(height, width, 4): colour and opacity grow with the heat, as in `overlays.blend`."""
-    coloured = colormaps["viridis"](heat)
-    coloured[..., 3] = STRENGTH * heat
-    return np.asarray((coloured * 255).round(), np.uint8)
-
-
-def _png(pixels: NDArray[np.uint8]) -> str:
+def _png(pixels: Pixels) -> str:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG", compress_level=1)
     return base64.b64encode(buffer.getvalue()).decode("ascii")
