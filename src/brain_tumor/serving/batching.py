@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from brain_tumor.serving.predictor import BATCH, Prediction, Predictor, Prepared
+from brain_tumor.serving.inputs import Picture
+from brain_tumor.serving.predictor import BATCH, Prediction, Predictor
 
 WAITING = 256
 """So many requests may wait for the network."""
@@ -17,7 +18,7 @@ class Busy(Exception):
 
 @dataclass(frozen=True)
 class _Job:
-    pictures: Sequence[Prepared]
+    pictures: Sequence[Picture]
     answer: asyncio.Future[list[Prediction]]
 
 
@@ -38,7 +39,7 @@ class Batcher:
         with suppress(asyncio.CancelledError):
             await self._worker
 
-    async def predict(self, pictures: Sequence[Prepared]) -> list[Prediction]:
+    async def predict(self, pictures: Sequence[Picture]) -> list[Prediction]:
         """Answers for pictures, in order; those of a large volume let other requests pass in between.
 
         Raises:
@@ -49,7 +50,7 @@ class Batcher:
             answers += await self._ask(pictures[start : start + BATCH])
         return answers
 
-    async def _ask(self, pictures: Sequence[Prepared]) -> list[Prediction]:
+    async def _ask(self, pictures: Sequence[Picture]) -> list[Prediction]:
         job = _Job(pictures, asyncio.get_running_loop().create_future())
         try:
             self._queue.put_nowait(job)

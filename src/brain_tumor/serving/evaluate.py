@@ -144,7 +144,7 @@ def score_folders(predictor: Predictor, folders: Mapping[Path, str], *, keep: bo
                 values = list(prediction.probabilities.values())
                 rows.append((values, label, str(answer.path), prediction.in_distribution))
             if keep:
-                pixels += [picture.pixels for picture in answer.pictures]
+                pixels += [picture.grey for picture in answer.pictures]
     if not rows:
         raise UserError(f"no pictures in {', '.join(map(str, folders))}")
     probabilities, labels, files, in_distribution = map(np.array, zip(*rows, strict=True))

@@ -5,7 +5,6 @@ import logging
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 import nncf
 import numpy as np
@@ -73,25 +72,14 @@ def export(classifier: Classifier, train: SplitArrays, validation: SplitArrays, 
     model = to_onnx(classifier, detector)
     if int8:
         model = quantise(model, validation.images[evenly_spaced(len(validation), CALIBRATION_SAMPLE)])
+    known = classifier.description.model_dump(include={"classes", "reader", "prediction_sets", "study"})
+    exported = Exported(**known, ood_threshold=detector.threshold, precision="int8" if int8 else "fp32")
     with atomic_file(path) as temporary:
         # Rounding moves the distances, so the threshold is set on those of the model that is written.
-        save(model, describe(classifier, detector.threshold, "int8" if int8 else "fp32"), temporary)
+        save(model, exported, temporary)
         engine = Engine(temporary)
-        distances = [engine.run(batch).ood_distances for batch in _batches(validation.images)]
-        save(model, describe(classifier, threshold(np.concatenate(distances)), "int8" if int8 else "fp32"), temporary)
-
-
-def describe(classifier: Classifier, ood_threshold: float, precision: Literal["fp32", "int8"]) -> Exported:
-    """What prediction must know, taken from the classifier's own description."""
-    description = classifier.description
-    return Exported(
-        classes=description.classes,
-        reader=description.reader,
-        prediction_sets=description.prediction_sets,
-        ood_threshold=ood_threshold,
-        precision=precision,
-        study=description.study,
-    )
+        distances = np.concatenate([engine.run(batch).ood_distances for batch in _batches(validation.images)])
+        save(model, exported.model_copy(update={"ood_threshold": threshold(distances)}), temporary)
 
 
 def save(model: onnx.ModelProto, exported: Exported, path: Path) -> None:

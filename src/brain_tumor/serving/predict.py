@@ -5,8 +5,9 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -28,8 +29,8 @@ NO_DIAGNOSIS = "No diagnosis: a research tool, tested on one public collection o
 
 NOT_ALIKE = "not like the training images"
 
-Row = tuple[Answer, Prediction, bool]
-"""A file, one of its predictions, and whether that is the one for the whole volume."""
+Row = tuple[Path, int | Literal["volume"] | None, Prediction]
+"""A file, which of its pictures (None where it has one alone), and the answer."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Predict files; returns the exit status."""
     predictor = Predictor(args.model)
-    header, line = FORMS[args.form](predictor)
+    header, line = FORMS[args.form](predictor.exported.classes)
     if header:
         print(header)
     failed = False
@@ -74,9 +75,9 @@ def run(args: argparse.Namespace) -> int:
 
 def rows(predictor: Predictor, answer: Answer) -> Iterator[Row]:
     """The predictions of a file, and after those of slices that of the volume."""
-    yield from ((answer, prediction, False) for prediction in answer.predictions)
+    yield from ((answer.path, prediction.frame, prediction) for prediction in answer.predictions)
     if len(answer.predictions) > 1:
-        yield answer, predictor.volume(answer.predictions), True
+        yield answer.path, "volume", predictor.volume(answer.predictions)
 
 
 def write_overlays(folder: Path, number: int, answer: Answer) -> None:
@@ -90,18 +91,17 @@ def write_overlays(folder: Path, number: int, answer: Answer) -> None:
     for prediction, picture in zip(answer.predictions, answer.pictures, strict=True):
         heat = np.zeros((1, 1), np.float32) if prediction.heat is None else prediction.heat
         frame = "" if prediction.frame is None else f"_{prediction.frame:04d}"
-        overlay = blend(picture.pixels, upsample(heat[None], len(picture.pixels))[0])
+        overlay = blend(picture.grey, upsample(heat[None], len(picture.grey))[0])
         with atomic_file(folder / f"{number:06d}_{answer.path.name}{frame}.png") as temporary:
             Image.fromarray(overlay).save(temporary)
 
 
-def _table(predictor: Predictor) -> tuple[str, Callable[[Row], str]]:
-    width = max(map(len, predictor.exported.classes))
+def _table(classes: Sequence[str]) -> tuple[str, Callable[[Row], str]]:
+    width = max(map(len, classes))
 
     def line(row: Row) -> str:
-        answer, prediction, whole = row
-        place = " volume" if whole else "" if prediction.frame is None else f" slice {prediction.frame}"
-        name = f"{answer.path}{place}"
+        path, place, prediction = row
+        name = f"{path}" if place is None else f"{path} volume" if place == "volume" else f"{path} slice {place}"
         if not prediction.in_distribution:
             return f"{'?':{width}}       -  {'-':24}  {name}: {NOT_ALIKE}"
         chosen = "-" if prediction.prediction_set is None else ", ".join(prediction.prediction_set) or "none"
@@ -110,42 +110,30 @@ def _table(predictor: Predictor) -> tuple[str, Callable[[Row], str]]:
     return f"{'class':{width}}  {'prob.':>6}  {'possible at 95 %':24}  file", line
 
 
-def _json(_: Predictor) -> tuple[str, Callable[[Row], str]]:
+def _json(_: Sequence[str]) -> tuple[str, Callable[[Row], str]]:
     def line(row: Row) -> str:
-        answer, prediction, whole = row
-        place = {"file": str(answer.path), "slice": prediction.frame, "volume": whole}
-        return json.dumps(place | prediction.as_json(), ensure_ascii=False)
+        path, place, prediction = row
+        named = {"file": str(path), "slice": prediction.frame, "volume": place == "volume"}
+        return json.dumps(named | prediction.as_json(), ensure_ascii=False)
 
     return "", line
 
 
-def _csv(predictor: Predictor) -> tuple[str, Callable[[Row], str]]:
+def _csv(classes: Sequence[str]) -> tuple[str, Callable[[Row], str]]:
     def line(row: Row) -> str:
-        answer, prediction, whole = row
-        chosen = "" if prediction.prediction_set is None else " ".join(prediction.prediction_set)
-        return _csv_line(
-            answer.path,
-            "volume" if whole else "" if prediction.frame is None else prediction.frame,
-            prediction.label,
-            *(f"{value:.6f}" for value in prediction.probabilities.values()),
-            chosen,
-            "yes" if prediction.in_distribution else "no",
-            f"{prediction.ood_score:.4f}",
-        )
+        path, place, prediction = row
+        probabilities = [f"{value:.6f}" for value in prediction.probabilities.values()]
+        chosen = " ".join(prediction.prediction_set or ())
+        inside = "yes" if prediction.in_distribution else "no"
+        return joined(path, place, prediction.label, *probabilities, chosen, inside, f"{prediction.ood_score:.4f}")
 
-    names = ("file", "slice", "class", *predictor.exported.classes)
-    return _csv_line(*names, "prediction_set", IN_DISTRIBUTION_KEY, OOD_SCORE_KEY), line
+    def joined(*values: object) -> str:
+        buffer = io.StringIO()
+        csv.writer(buffer, lineterminator="").writerow(values)
+        return buffer.getvalue()
+
+    return joined("file", "slice", "class", *classes, "prediction_set", IN_DISTRIBUTION_KEY, OOD_SCORE_KEY), line
 
 
-def _csv_line(*values: object) -> str:
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="").writerow(values)
-    return buffer.getvalue()
-
-
-FORMS: dict[str, Callable[[Predictor], tuple[str, Callable[[Row], str]]]] = {
-    "table": _table,
-    "json": _json,
-    "csv": _csv,
-}
-"""For each form of output what makes its header and its lines."""
+FORMS = {"table": _table, "json": _json, "csv": _csv}
+"""For each form of output what makes its header and its lines, given the model's classes."""

@@ -1,13 +1,12 @@
 """From grey pictures to answers."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from brain_tumor.data.images import Pixels
 from brain_tumor.evaluation.conformal import prediction_sets
 from brain_tumor.explanation.heat import Heat, normalise
 from brain_tumor.serving.inputs import MAX_BYTES, Picture, pictures
@@ -21,21 +20,6 @@ MRI = "MR"
 
 BATCH = 16
 """Images that are run together; more of them gain nothing on a processor."""
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A picture as the model takes it.
-
-    Attributes:
-        pixels: (image_size, image_size), grey values.
-        frame: its number in a volume or multi-frame file; None where the file is one picture.
-        modality: as DICOM names it; None where unknown.
-    """
-
-    pixels: Pixels
-    frame: int | None
-    modality: str | None
 
 
 @dataclass(frozen=True)
@@ -97,12 +81,11 @@ class Predictor:
         """What the model tells of itself."""
         return self.engine.exported
 
-    def prepare(self, picture: Picture) -> Prepared:
-        """A picture as the model takes it; may be called by many threads at a time."""
-        pixels, _ = self.exported.reader.prepare(picture.grey)
-        return Prepared(pixels, picture.frame, picture.modality)
+    def prepare(self, picture: Picture) -> Picture:
+        """A picture as the model takes it, (size, size); may be called by many threads at a time."""
+        return replace(picture, grey=self.exported.reader.prepare(picture.grey)[0])
 
-    def read(self, name: str, content: bytes | bytearray, most: int = MAX_BYTES) -> list[Prepared]:
+    def read(self, name: str, content: bytes | bytearray, most: int = MAX_BYTES) -> list[Picture]:
         """All pictures of a file, prepared; may be called by many threads at a time.
 
         Args:
@@ -115,7 +98,7 @@ class Predictor:
         """
         return [self.prepare(picture) for picture in pictures(name, content, most)]
 
-    def predict(self, prepared: Sequence[Prepared]) -> list[Prediction]:
+    def predict(self, prepared: Sequence[Picture]) -> list[Prediction]:
         """Answers for pictures, in order; not for several threads at a time.
 
         Args:
@@ -124,7 +107,7 @@ class Predictor:
         predictions: list[Prediction] = []
         for start in range(0, len(prepared), BATCH):
             batch = prepared[start : start + BATCH]
-            outputs = self.engine.run(np.stack([picture.pixels for picture in batch]))
+            outputs = self.engine.run(np.stack([picture.grey for picture in batch]))
             chosen = outputs.maps[np.arange(len(batch)), outputs.probabilities.argmax(axis=1)]
             heat = normalise(np.maximum(chosen, 0))  # without what speaks against the class
             for row in zip(batch, outputs.probabilities, outputs.ood_distances, heat, strict=True):
@@ -132,7 +115,7 @@ class Predictor:
         return predictions
 
     def _prediction(
-        self, picture: Prepared, probabilities: NDArray[np.float32], distance: np.float32, heat: Heat
+        self, picture: Picture, probabilities: NDArray[np.float32], distance: np.float32, heat: Heat
     ) -> Prediction:
         score = float(distance) / self.exported.ood_threshold
         return Prediction(

@@ -10,8 +10,8 @@ from itertools import islice
 from pathlib import Path
 
 from brain_tumor.errors import UserError
-from brain_tumor.serving.inputs import SUFFIXES, read_bytes
-from brain_tumor.serving.predictor import BATCH, Prediction, Predictor, Prepared
+from brain_tumor.serving.inputs import SUFFIXES, Picture, read_bytes
+from brain_tumor.serving.predictor import BATCH, Prediction, Predictor
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Answer:
 
     path: Path
     predictions: tuple[Prediction, ...]
-    pictures: tuple[Prepared, ...]
+    pictures: tuple[Picture, ...]
     error: str = ""
 
 

@@ -26,8 +26,9 @@ from brain_tumor.explanation.heat import upsample
 from brain_tumor.figures.maps import layer
 from brain_tumor.serving.batching import Batcher, Busy
 from brain_tumor.serving.connections import Full, Patience, Room
+from brain_tumor.serving.inputs import Picture
 from brain_tumor.serving.predict import NO_DIAGNOSIS
-from brain_tumor.serving.predictor import Prediction, Predictor, Prepared
+from brain_tumor.serving.predictor import Prediction, Predictor
 from brain_tumor.serving.released import add_model_argument
 
 MAX_UPLOAD = 64_000_000
@@ -231,11 +232,11 @@ async def _body(request: Request, seconds: float, take: Callable[[int], None]) -
 
 
 def _answer(
-    predictor: Predictor, prepared: Sequence[Prepared], predictions: Sequence[Prediction], images: bool
+    predictor: Predictor, prepared: Sequence[Picture], predictions: Sequence[Prediction], images: bool
 ) -> FileAnswer:
     pictures = [_picture_answer(prediction) for prediction in predictions]
     for row in evenly_spaced(len(prepared), SHOWN) if images else ():
-        pixels, heat = prepared[row].pixels, predictions[row].heat
+        pixels, heat = prepared[row].grey, predictions[row].heat
         pictures[row].picture = _png(pixels)
         if heat is not None:
             pictures[row].heat_map = _png(layer(upsample(heat[None], len(pixels))[0]))
