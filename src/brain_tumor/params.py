@@ -21,7 +21,7 @@ class Section(BaseModel):
 
 
 class DownloadParams(Section):
-    """Which pictures the study rests on. How they travel is no parameter: see `download/main_set.py`."""
+    """Which images the study rests on. How they travel is no parameter: see `download/main_set.py`."""
 
     dataset: Annotated[str, Field(min_length=1)]
     digest: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None
@@ -40,7 +40,7 @@ class SplitParams(Section):
 
 
 class AugmentParams(Section):
-    """How the images are read and which changed copies of the training images are made."""
+    """How images are read, and which augmented images are made of the training images."""
 
     image_size: Annotated[int, Field(ge=32, le=1024, multiple_of=32)]
     crop: Literal["none", "head"]
@@ -73,7 +73,7 @@ class TrainParams(Section):
         "efficientnet_lite0",
     ]
     weights: Annotated[str, Field(min_length=1)]
-    head: Literal["pooled", "multilevel", "imagenet"]
+    head: Literal["pooled", "imagenet"]
     trainable: Literal["head", "block5", "block4", "all"]
     epochs: Annotated[int, Field(ge=1)]
     batch_size: Annotated[int, Field(ge=1)]

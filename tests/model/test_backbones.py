@@ -8,7 +8,6 @@ from brain_tumor.errors import UserError
 from brain_tumor.explanation.gradcam import grad_cam
 from brain_tumor.model.backbones import BACKBONES
 from brain_tumor.model.classifier import Classifier, load_classifier
-from brain_tumor.model.weights import initialise
 
 pytestmark = pytest.mark.parametrize("backbone", BACKBONES)
 
@@ -34,7 +33,7 @@ def test_trunk_is_the_networks_own(describe, backbone, pixels, tmp_path):
     save_file(dict(whole.state_dict()), tmp_path / "w.safetensors")
     classifier = Classifier(describe(backbone=backbone)).eval()
 
-    initialise(classifier, str(tmp_path / "w.safetensors"), tmp_path)
+    classifier.initialise(str(tmp_path / "w.safetensors"), tmp_path)
 
     images = classifier.normalise(pixels)
     whole.eval()
@@ -100,7 +99,7 @@ def test_a_training_step_changes_what_is_trained_and_nothing_else(network, pixel
 
 
 def test_it_is_explained(network, backbone, pixels):
-    maps = grad_cam(network.activations, network.classify, network.front(pixels), torch.tensor([0, 1, 2])).values
+    maps = grad_cam(network.activations, network.classify, network.front(pixels), torch.tensor([0, 1, 2]))
 
     side = 64 // (16 if backbone.startswith("vgg") else 32)
     assert maps.shape == (3, side, side)

@@ -17,7 +17,7 @@ def classifier(request):
         classes=CLASSES,
         reader=Reader(size=64),
         backbone="vgg16_bn",
-        head="multilevel",
+        head="pooled",
         trainable=request.param,
         precision="fp32",
         dropout=0.0,

@@ -1,4 +1,4 @@
-"""The networks that can be used: a table, one entry each."""
+"""The networks that can be used: a table, one row each."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -7,6 +7,8 @@ import timm
 import torch
 from torch import nn
 from torchvision import models
+
+from brain_tumor.model.weights import LITE0, LPIPS, LPIPS_WITH_NORMALISATIONS, Weights
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
@@ -25,10 +27,9 @@ class Backbone:
         channels: of the trunk's output.
         last: number of modules in front of the last of the resolutions that the trunk works at, frozen for `block5`.
         last_two: likewise for `block4`.
+        weights: pretrained ones, by the value of `train.weights` that asks for them.
         heads: values of `train.head` that fit.
-        before: channels of the output of the module in front of `last`, where it is of the trunk's last resolution, so
-            that the head `multilevel` can take both.
-        mean, deviation: of the RGB values in 0 to 1 that pretrained weights expect.
+        mean, deviation: of the RGB values in 0 to 1 that the pretrained weights expect.
     """
 
     build: Callable[[], nn.Module]
@@ -36,8 +37,8 @@ class Backbone:
     channels: int
     last: int
     last_two: int
+    weights: Mapping[str, Weights]
     heads: tuple[str, ...] = ("pooled",)
-    before: int = 0
     mean: tuple[float, float, float] = IMAGENET_MEAN
     deviation: tuple[float, float, float] = IMAGENET_DEVIATION
 
@@ -69,25 +70,38 @@ def _vgg(build: Callable[[], models.VGG]) -> Callable[[], nn.Module]:
     return without_linear_layers
 
 
-_VGG_HEADS = ("pooled", "multilevel", "imagenet")
+def _weights(imagenet: models.WeightsEnum, **others: Weights) -> dict[str, Weights]:
+    return {"imagenet": Weights(imagenet.url)} | others
+
+
+_VGG_HEADS = ("pooled", "imagenet")
+_VGG16 = _weights(models.VGG16_Weights.IMAGENET1K_V1, imagenet_convolutions=LPIPS)
+_VGG16_BN = _weights(models.VGG16_BN_Weights.IMAGENET1K_V1, imagenet_convolutions=LPIPS_WITH_NORMALISATIONS)
 _RESNET = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
 
 BACKBONES: Mapping[str, Backbone] = {
     # The last max pooling belongs to the head: without it the explained layer is the ReLU behind the last convolution.
-    "vgg16": Backbone(_vgg(models.vgg16), _features(30), 512, last=24, last_two=17, heads=_VGG_HEADS, before=512),
-    "vgg16_bn": Backbone(_vgg(models.vgg16_bn), _features(43), 512, last=34, last_two=24, heads=_VGG_HEADS, before=512),
-    "resnet18": Backbone(models.resnet18, _RESNET, 512, last=7, last_two=6),
-    "resnet50": Backbone(models.resnet50, _RESNET, 2048, last=7, last_two=6),
-    "mobilenet_v3_large": Backbone(models.mobilenet_v3_large, _features(17), 960, last=13, last_two=7),
-    "efficientnet_b0": Backbone(models.efficientnet_b0, _features(9), 1280, last=6, last_two=4),
-    "convnext_tiny": Backbone(models.convnext_tiny, _features(8), 768, last=6, last_two=4),
-    # Values less 127, divided by 128: tensorflow/tpu, models/official/efficientnet/lite/efficientnet_lite_builder.py.
+    "vgg16": Backbone(_vgg(models.vgg16), _features(30), 512, 24, 17, _VGG16, _VGG_HEADS),
+    "vgg16_bn": Backbone(_vgg(models.vgg16_bn), _features(43), 512, 34, 24, _VGG16_BN, _VGG_HEADS),
+    "resnet18": Backbone(models.resnet18, _RESNET, 512, 7, 6, _weights(models.ResNet18_Weights.IMAGENET1K_V1)),
+    "resnet50": Backbone(models.resnet50, _RESNET, 2048, 7, 6, _weights(models.ResNet50_Weights.IMAGENET1K_V2)),
+    "mobilenet_v3_large": Backbone(
+        models.mobilenet_v3_large, _features(17), 960, 13, 7, _weights(models.MobileNet_V3_Large_Weights.IMAGENET1K_V2)
+    ),
+    "efficientnet_b0": Backbone(
+        models.efficientnet_b0, _features(9), 1280, 6, 4, _weights(models.EfficientNet_B0_Weights.IMAGENET1K_V1)
+    ),
+    "convnext_tiny": Backbone(
+        models.convnext_tiny, _features(8), 768, 6, 4, _weights(models.ConvNeXt_Tiny_Weights.IMAGENET1K_V1)
+    ),
     "efficientnet_lite0": Backbone(
         lambda: timm.create_model("tf_efficientnet_lite0"),
         ("conv_stem", "bn1", *(f"blocks.{number}" for number in range(7)), "conv_head", "bn2"),
         1280,
-        last=7,
-        last_two=5,
+        7,
+        5,
+        {"imagenet": LITE0},
+        # Values less 127, divided by 128: tensorflow/tpu, efficientnet/lite/efficientnet_lite_builder.py.
         mean=(127 / 255,) * 3,
         deviation=(128 / 255,) * 3,
     ),

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -18,6 +17,7 @@ from brain_tumor.errors import UserError
 from brain_tumor.files import atomic_file
 from brain_tumor.model.backbones import BACKBONES, Backbone
 from brain_tumor.model.precision import train_depthwise_in_fp32
+from brain_tumor.model.weights import Tensors, read_safetensors
 from brain_tumor.model.winograd import train_by_winograd
 
 METADATA_KEY = "brain_tumor"
@@ -76,11 +76,6 @@ class Classifier(nn.Module):
         self.head = HEADS[description.head](backbone, description)
         self.train()  # a module is made in training mode, in which frozen running statistics would move
 
-    @property
-    def whole_trunk(self) -> bool:
-        """Whether all of the trunk is frozen."""
-        return self.cut == len(self.trunk)
-
     def train(self, mode: bool = True) -> Self:
         """As for every module, but frozen layers stay in evaluation mode, their running statistics too."""
         super().train(mode)
@@ -102,24 +97,13 @@ class Classifier(nn.Module):
 
     def front(self, pixels: Tensor) -> Tensor:
         """Features: the output of the frozen layers for uint8 pixels (images, height, width)."""
-        if not self.cut:
-            return pixels
-        normalised = self.normalise(pixels)
-        return self._activations(normalised, 0) if self.whole_trunk else self.trunk[: self.cut](normalised)
+        features: Tensor = self.trunk[: self.cut](self.normalise(pixels)) if self.cut else pixels
+        return features
 
     def activations(self, features: Tensor) -> Tensor:
-        """What the head takes and Grad-CAM explains, (images, channels, height, width), from features.
-
-        The output of the trunk's last layer; with the head `multilevel` behind that of the block before.
-        """
-        if self.whole_trunk:
-            return features
-        return self._activations(features if self.cut else self.normalise(features), self.cut)
-
-    def _activations(self, values: Tensor, start: int) -> Tensor:
-        before = self.trunk[start : self.backbone.last](values)
-        output: Tensor = self.trunk[self.backbone.last :](before)
-        return torch.cat([before, output], dim=1) if self.description.head == "multilevel" else output
+        """What the head takes and Grad-CAM explains, (images, channels, height, width), from features."""
+        output: Tensor = self.trunk[self.cut :](features if self.cut else self.normalise(features))
+        return output
 
     def classify(self, activations: Tensor) -> Tensor:
         """Logits (images, classes) from the trunk's output."""
@@ -139,6 +123,52 @@ class Classifier(nn.Module):
         """Add (classes,) to the logits of every image, in the last layer."""
         bias = self.head[-1].get_parameter("bias")
         bias.add_(torch.from_numpy(offsets).to(bias))
+
+    def initialise(self, weights: str, cache: Path) -> None:
+        """Fill the trunk and, where the head has pretrained layers, the head with pretrained weights.
+
+        Args:
+            weights: one of the backbone's, `none` (they stay random), or the path of a `.safetensors` file under the
+                names of torchvision, for `efficientnet_lite0` of timm.
+            cache: folder where downloaded weights are kept.
+
+        Raises:
+            UserError: weights that cannot be had, are damaged, or do not fit the network.
+        """
+        known = self.backbone.weights
+        if weights in known:
+            self._fill(known[weights].tensors(cache), weights)
+        elif Path(weights).is_file():
+            self._fill(read_safetensors(Path(weights))[0], weights)
+        elif weights != "none":
+            raise UserError(
+                f"train.weights: {weights} is no file, and {self.description.backbone} has {', '.join(known)} and none"
+            )
+
+    @torch.no_grad()
+    def _fill(self, tensors: Tensors, source: str) -> None:
+        """Copy by name; every pretrained layer of the network must be there with its shape."""
+        head = PRETRAINED_HEAD_LAYERS[self.description.head]
+        layers = dict(zip(self.backbone.modules, self.trunk, strict=True))
+        layers |= {theirs: self.head.get_submodule(ours) for theirs, ours in head.items()}
+        wanted = {
+            f"{theirs}.{name}": target
+            for theirs, layer in layers.items()
+            for name, target in layer.state_dict().items()
+        }
+        missing = [name for name in wanted if name not in tensors]
+        if missing:
+            raise UserError(
+                f"train.weights: {source} has no {missing[0]} ({len(missing)} of {len(wanted)} tensors are missing), "
+                f"which train.head: {self.description.head} needs"
+            )
+        for name, target in wanted.items():
+            if tensors[name].shape != target.shape:
+                raise UserError(
+                    f"train.weights: {source}: {name} has shape {tuple(tensors[name].shape)}, "
+                    f"the network needs {tuple(target.shape)}"
+                )
+            target.copy_(tensors[name])
 
     def save(self, path: Path) -> None:
         """Write weights and description as one safetensors file; the same model gives the same bytes."""
@@ -166,41 +196,17 @@ def load_classifier(path: Path) -> Classifier:
     return classifier.eval().to(memory_format=torch.channels_last)
 
 
-def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata of a safetensors file.
-
-    Raises:
-        UserError: no such file, a folder, or another format.
-    """
-    if not path.is_file():
-        raise UserError(f"{path} is no file: expected a .safetensors file")
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path} is not a whole .safetensors file ({error})") from None
-
-
 def _pooled_head(backbone: Backbone, description: Description) -> nn.Sequential:
     """Global average pooling, then only linear layers, so that Grad-CAM equals CAM (Zhou et al. 2016).
 
     Batch normalisation evens out the features, whose scale differs by orders of magnitude between trunks.
     """
-    return _linear_in_averages(backbone.channels, description)
-
-
-def _multilevel_head(backbone: Backbone, description: Description) -> nn.Sequential:
-    """As `_pooled_head`, of the last two levels side by side: small things show better in the finer one."""
-    return _linear_in_averages(backbone.before + backbone.channels, description)
-
-
-def _linear_in_averages(channels: int, description: Description) -> nn.Sequential:
     return nn.Sequential(
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
-        nn.BatchNorm1d(channels),
+        nn.BatchNorm1d(backbone.channels),
         nn.Dropout(description.dropout),
-        nn.Linear(channels, len(description.classes)),
+        nn.Linear(backbone.channels, len(description.classes)),
     )
 
 
@@ -220,10 +226,7 @@ def _imagenet_head(backbone: Backbone, description: Description) -> nn.Sequentia
     )
 
 
-HEADS = {"pooled": _pooled_head, "multilevel": _multilevel_head, "imagenet": _imagenet_head}
+HEADS = {"pooled": _pooled_head, "imagenet": _imagenet_head}
 
-LINEAR_HEADS = frozenset({"pooled", "multilevel"})
-"""Those that are linear in the average of the activations."""
-
-PRETRAINED_HEAD_LAYERS = {"pooled": {}, "multilevel": {}, "imagenet": {"classifier.0": "3", "classifier.3": "6"}}
+PRETRAINED_HEAD_LAYERS = {"pooled": {}, "imagenet": {"classifier.0": "3", "classifier.3": "6"}}
 """For each head, which layers of torchvision's network fill which of its own."""

@@ -198,8 +198,6 @@ def front_key(classifier: Classifier, device: torch.device = CPU) -> str:
     device_and_batch = f"{device.type} {_batch_on(device)}"
     for part in (description.backbone, description.precision, device_and_batch, torch.__version__):
         digest.update(part.encode() + b"\0")
-    if classifier.whole_trunk:
-        digest.update(description.head.encode() + b"\0")  # decides which levels the features are made of
     for name, tensor in classifier.trunk[: classifier.cut].state_dict().items():
         digest.update(name.encode() + b"\0" + tensor.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:32]

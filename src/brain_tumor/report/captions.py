@@ -19,7 +19,6 @@ SOURCE_SHIFT = (
 WEIGHTS = {
     "imagenet": "weights pretrained on ImageNet",
     "imagenet_convolutions": "convolutions pretrained on ImageNet",
-    "bsds500": "weights pretrained on ImageNet and then on the edges of BSDS500, not ImageNet's own",
     "none": "random start weights",
 }
 

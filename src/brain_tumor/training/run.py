@@ -19,8 +19,6 @@ from brain_tumor.data.images import Pixels
 from brain_tumor.model.classifier import Classifier, Description
 from brain_tumor.model.features import FeatureCache
 from brain_tumor.model.precision import TRAINER_PRECISION, autocast, resolve
-from brain_tumor.model.weight_packages import VGG16_CONVOLUTIONS
-from brain_tumor.model.weights import initialise
 from brain_tumor.params import TrainParams
 from brain_tumor.training.batches import FeatureBatches, FeatureDataset
 from brain_tumor.training.bn_init import initialise_normalisations, trained_normalisations
@@ -130,9 +128,10 @@ def build(params: TrainParams, arrays: Arrays, seed: int) -> Classifier:
 def pretrained(params: TrainParams, arrays: Arrays, seed: int, folder: Path) -> Classifier:
     """A classifier as training starts with it; arguments and errors as for `fit`."""
     classifier = build(params, arrays, seed)
-    initialise(classifier, params.weights, folder)
+    classifier.initialise(params.weights, folder)
     classifier = classifier.to(memory_format=torch.channels_last)
-    if params.weights in VGG16_CONVOLUTIONS and trained_normalisations(classifier):  # of which these know nothing
+    start = classifier.backbone.weights.get(params.weights)
+    if start and start.idle_normalisations and trained_normalisations(classifier):
         initialise_normalisations(classifier, _sample(classifier, arrays.train.images))
     return classifier
 
