@@ -28,9 +28,9 @@ from sklearn.metrics import balanced_accuracy_score, log_loss, roc_auc_score
 from brain_tumor.data.catalog import CLASSES, HEALTHY, TRAIN, VALIDATION, read_split
 from brain_tumor.data.images import prepare_images
 from brain_tumor.errors import UserError
+from brain_tumor.model import predict
 from brain_tumor.model.classifier import Classifier, load_classifier
 from brain_tumor.model.features import open_cache
-from brain_tumor.model.predict import predict
 from brain_tumor.split.protocols import NOT_TRAINED_ON
 from brain_tumor.stage import stage
 
@@ -118,7 +118,7 @@ def scores(classifier: Classifier, validation: pd.DataFrame, further: pd.DataFra
 def probabilities(classifier: Classifier, pictures: pd.DataFrame) -> NDArray[np.float64]:
     """(pictures, classes)."""
     images, _ = prepare_images([RAW / path for path in pictures["path"]], classifier.description.reader)
-    return predict(classifier, open_cache().compute(classifier, images))
+    return predict.probabilities(classifier, images, open_cache())
 
 
 if __name__ == "__main__":

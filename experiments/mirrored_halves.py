@@ -42,7 +42,7 @@ from brain_tumor.evaluation.lesion_removal import lesion_removed_images
 from brain_tumor.evaluation.tables import Predictions
 from brain_tumor.model.classifier import Classifier
 from brain_tumor.model.features import cache_folder, open_cache
-from brain_tumor.model.predict import predict
+from brain_tumor.model.predict import probabilities
 from brain_tumor.params import Params, load_params
 from brain_tumor.score_files import hemispheres_told_apart
 from brain_tumor.split.protocols import NOT_TRAINED_ON, joined_by_patient
@@ -117,7 +117,7 @@ def run(variant: str, params: Params, split: pd.DataFrame) -> dict[str, Any]:
         write_origin(folder, reader_of(params.augment), hashlib.sha256(variant.encode()).hexdigest())
         arrays = open_arrays(folder)
         result = fit(arrays, params.train, params.seed, open_cache(), cache_folder())
-        validation_accuracy = calibrate(result, params.train)
+        validation_accuracy = calibrate(result.classifier, arrays.validation, params.train, open_cache())
         result.classifier.save(MODELS / f"{variant}.safetensors")
         result.checkpoint.remove()
         assert arrays.external is not None
@@ -158,7 +158,7 @@ def without_tumour(classifier: Classifier, arrays: Arrays, split: pd.DataFrame, 
     """What test images are called that lost their tumour, and how well halves are told apart."""
 
     def ask(images: Pixels) -> NDArray[np.float64]:
-        return predict(classifier, open_cache().compute(classifier, images))
+        return probabilities(classifier, images, open_cache())
 
     test, outlines = arrays.test, read_outlines(RAW)
     groups = test.index["path"].map(joined_by_patient(split).set_axis(split["path"])).to_numpy(str)

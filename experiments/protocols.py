@@ -24,8 +24,8 @@ from brain_tumor.data.catalog import CLASSES, SPLITS, published_duplicates, read
 from brain_tumor.data.images import Pixels, Reader, prepare_images
 from brain_tumor.duplicates.search import find_duplicates
 from brain_tumor.evaluation.metrics import BY_CLASS, class_scores
+from brain_tumor.model import predict
 from brain_tumor.model.features import cache_folder, open_cache
-from brain_tumor.model.predict import predict
 from brain_tumor.params import TrainParams, load_params
 from brain_tumor.progress import progress
 from brain_tumor.split.protocols import FOLDS, assign
@@ -80,8 +80,8 @@ def run(split: pd.DataFrame, images: Pixels, recipe: TrainParams, seed: int, rea
     train, validation, test = (_part(split, images, name) for name in SPLITS)
     arrays = Arrays(train, validation, test, None, reader, "")
     result = fit(arrays, recipe, seed, open_cache(), cache_folder())
-    validation_accuracy = calibrate(result, recipe)
-    probabilities = predict(result.classifier, open_cache().compute(result.classifier, test.images))
+    validation_accuracy = calibrate(result.classifier, validation, recipe, open_cache())
+    probabilities = predict.probabilities(result.classifier, test.images, open_cache())
     copied = test.index["path"].isin(published_duplicates(split)).to_numpy()
     published_test = test.index["path"].str.startswith("Testing/").to_numpy()
     masks = {"with_duplicate": copied, "without_duplicate": published_test & ~copied}

@@ -29,7 +29,7 @@ from brain_tumor.data.arrays import Arrays, open_arrays
 from brain_tumor.data.catalog import CLASSES, HEALTHY
 from brain_tumor.model.features import cache_folder, open_cache
 from brain_tumor.model.precision import TRAINER_PRECISION
-from brain_tumor.model.predict import predict
+from brain_tumor.model.predict import probabilities
 from brain_tumor.params import TrainParams, load_params
 from brain_tumor.stage import stage
 from brain_tumor.training.batches import FeatureBatches
@@ -92,15 +92,15 @@ def run(arrays: Arrays, change: str, seed: int) -> dict[str, Any]:
         result = averaged(arrays, params, seed)
     else:
         result = fit(arrays, params, seed, open_cache(), cache_folder())
-    accuracy = calibrate(result, params)
-    validation = predict(result.classifier, result.validation.features)
+    accuracy = calibrate(result.classifier, arrays.validation, params, open_cache())
+    validation = probabilities(result.classifier, arrays.validation.images, open_cache())
     test = _called(result, arrays.test.images)
     healthy = CLASSES.index(HEALTHY)
     new = None if arrays.external is None else _called(result, arrays.external.images) != healthy
     result.checkpoint.remove()
     return {
         "validation_accuracy": accuracy,
-        "validation_log_loss": log_loss(result.validation.labels, validation, labels=range(len(CLASSES))),
+        "validation_log_loss": log_loss(arrays.validation.labels, validation, labels=range(len(CLASSES))),
         "test_accuracy": float((test == arrays.test.labels).mean()),
         "test_notumor": float((test[arrays.test.labels == healthy] == healthy).mean()),
         "external_tumours_predicted_tumour": None if new is None else float(new.mean()),
@@ -133,12 +133,12 @@ def averaged(arrays: Arrays, params: TrainParams, seed: int) -> Result:
     weights = balanced_weights(torch.from_numpy(arrays.train.labels))
     trainer.fit(ClassificationTask(classifier, params, weights, seed), datamodule=data)
     unused = EpochCheckpoint(cache_folder() / "checkpoints", run_key(classifier, arrays, params, seed))
-    return Result(classifier.eval(), history.table(), data.validation, unused, first=True)
+    return Result(classifier.eval(), history.table(), unused, first=True)
 
 
 def _called(result: Result, images: NDArray[Any]) -> NDArray[Any]:
     """(images,), the class that each is called."""
-    called: NDArray[Any] = predict(result.classifier, open_cache().compute(result.classifier, images)).argmax(axis=1)
+    called: NDArray[Any] = probabilities(result.classifier, images, open_cache()).argmax(axis=1)
     return called
 
 

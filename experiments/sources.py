@@ -34,7 +34,7 @@ from brain_tumor.errors import UserError
 from brain_tumor.evaluation.tables import Predictions
 from brain_tumor.model.classifier import Classifier
 from brain_tumor.model.features import cache_folder, open_cache
-from brain_tumor.model.predict import predict
+from brain_tumor.model.predict import probabilities
 from brain_tumor.params import Params, load_params
 from brain_tumor.score_files import hemispheres_told_apart, write_table
 from brain_tumor.split.protocols import assign
@@ -159,7 +159,7 @@ def run(split: pd.DataFrame, params: Params, seed: int, outlines: Mapping[str, O
         arrays = open_arrays(Path(name))
         assert arrays.external is not None
         result = fit(arrays, params.train, seed, open_cache(), cache_folder())
-        validation_accuracy = calibrate(result, params.train)
+        validation_accuracy = calibrate(result.classifier, arrays.validation, params.train, open_cache())
         write_table(HELD_BACK, arrays.external.index)
         result.classifier.save(model)
         result.checkpoint.remove()
@@ -177,7 +177,7 @@ def scores(
     """Of the test images, of the tumours of another source, and of halves of test images that have an outline."""
 
     def ask(images: Pixels) -> NDArray[np.float64]:
-        return predict(classifier, open_cache().compute(classifier, images))
+        return probabilities(classifier, images, open_cache())
 
     answers, of_new = ask(test.images), ask(new.images)
     labels, healthy = test.index["class"].to_numpy(), CLASSES.index(HEALTHY)
@@ -197,7 +197,7 @@ def scores(
 
 def called_right(classifier: Classifier, part: SplitArrays) -> NDArray[np.bool_]:
     """(images,), whether the network calls each as `right_answers` says."""
-    return right_answers(predict(classifier, open_cache().compute(classifier, part.images)), part)
+    return right_answers(probabilities(classifier, part.images, open_cache()), part)
 
 
 def right_answers(probabilities: NDArray[np.float64], part: SplitArrays) -> NDArray[np.bool_]:

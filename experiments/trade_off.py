@@ -27,9 +27,9 @@ from brain_tumor.data.arrays import Arrays, SplitArrays, open_arrays
 from brain_tumor.data.catalog import CLASSES, HEALTHY
 from brain_tumor.data.images import Pixels
 from brain_tumor.errors import UserError
+from brain_tumor.model import predict
 from brain_tumor.model.classifier import Classifier
 from brain_tumor.model.features import open_cache
-from brain_tumor.model.predict import predict
 from brain_tumor.stage import stage
 
 TABLE = Path("experiments/trade_off.csv")
@@ -94,7 +94,7 @@ def curve(alarm: NDArray[np.float64], found: NDArray[np.float64]) -> dict[str, f
 
 def probabilities(classifier: Classifier, images: Pixels) -> NDArray[np.float64]:
     """(images, classes)."""
-    return predict(classifier, open_cache().compute(classifier, images))
+    return predict.probabilities(classifier, images, open_cache())
 
 
 if __name__ == "__main__":

@@ -52,10 +52,10 @@ def main() -> None:
     arrays = open_arrays(Path("data/arrays"))
     split = read_split(Path("data/split.csv"))
     classifier = load_classifier(Path("models/model.safetensors"))
-    description = classifier.description
+    description, cache = classifier.description, open_cache()
 
     def logits_of(images: Pixels) -> NDArray[np.float64]:
-        return logits(classifier, open_cache().compute(classifier, images))
+        return logits(classifier, images, cache)
 
     def probabilities_of(images: Pixels) -> NDArray[np.float64]:
         return calibrated(logits_of(images), description.temperature)

@@ -19,7 +19,7 @@ def main() -> None:
     result = fit(arrays, params.train, params.seed, open_cache(), cache_folder(), Devices.from_arguments())
     if not result.first:
         return
-    accuracy = calibrate(result, params.train)
+    accuracy = calibrate(result.classifier, arrays.validation, params.train, open_cache())
     result.classifier.save(Path("models/model.safetensors"))
     with atomic_file(Path("plots/history.csv")) as temporary:
         result.history.to_csv(temporary, index=False)

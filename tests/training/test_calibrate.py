@@ -1,13 +1,10 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 
+from brain_tumor.data.arrays import SplitArrays
 from brain_tumor.evaluation.conformal import prediction_sets
-from brain_tumor.model.features import Features
-from brain_tumor.model.predict import logits, predict
-from brain_tumor.training.batches import FeatureDataset
+from brain_tumor.model.predict import logits, probabilities
 from brain_tumor.training.calibrate import calibrate
 from brain_tumor.training.run import fit
 
@@ -18,46 +15,46 @@ def recipe(train_params):
 
 
 @pytest.fixture
-def result(arrays, recipe, cache, tmp_path):
-    """A run whose classifier was given a bias against the third class."""
-    result = fit(arrays, recipe, 0, cache, tmp_path)
-    result.classifier.add_to_logits(np.array([0.5, 0, -8, 0]))
-    return result
+def classifier(arrays, recipe, cache, tmp_path):
+    """Trained, and given a bias against the third class."""
+    classifier = fit(arrays, recipe, 0, cache, tmp_path).classifier
+    classifier.add_to_logits(np.array([0.5, 0, -8, 0]))
+    return classifier
 
 
-def test_a_class_that_was_called_too_seldom_is_called(result, recipe):
-    classifier, features, labels = result.classifier, result.validation.features, result.validation.labels
-    before = logits(classifier, features)
+def test_a_class_that_was_predicted_too_seldom_is_predicted(classifier, arrays, recipe, cache):
+    images, labels = arrays.validation.images, arrays.validation.labels
+    before = logits(classifier, images, cache)
     assert not (before.argmax(axis=1) == 2).any()
 
-    calibrate(result, recipe)
+    calibrate(classifier, arrays.validation, recipe, cache)
 
-    shift = logits(classifier, features) - before
+    shift = logits(classifier, images, cache) - before
     np.testing.assert_allclose(shift, np.broadcast_to(shift[0], shift.shape), atol=0.1)  # the same for every image
-    assert predict(classifier, features)[:, 2].mean() == pytest.approx((labels == 2).mean(), abs=0.1)
+    assert probabilities(classifier, images, cache)[:, 2].mean() == pytest.approx((labels == 2).mean(), abs=0.1)
 
 
-def test_accuracy_and_sets_are_those_of_the_calibrated_model(result, recipe):
-    accuracy = calibrate(result, recipe)
+def test_accuracy_and_sets_are_those_of_the_calibrated_model(classifier, arrays, recipe, cache):
+    accuracy = calibrate(classifier, arrays.validation, recipe, cache)
 
-    labels = result.validation.labels
-    probabilities = predict(result.classifier, result.validation.features)
-    assert accuracy == (probabilities.argmax(axis=1) == labels).mean()
-    for promise, thresholds in result.classifier.description.prediction_sets.items():
-        held = prediction_sets(probabilities, thresholds)[np.arange(len(labels)), labels]
+    labels = arrays.validation.labels
+    predicted = probabilities(classifier, arrays.validation.images, cache)
+    assert accuracy == (predicted.argmax(axis=1) == labels).mean()
+    for promise, thresholds in classifier.description.prediction_sets.items():
+        held = prediction_sets(predicted, thresholds)[np.arange(len(labels)), labels]
         assert held.mean() >= float(promise)
 
 
-def test_classes_count_alike_where_the_loss_counts_them_alike(result, recipe):
-    features, labels = result.validation.features, result.validation.labels
+def test_classes_count_alike_where_the_loss_counts_them_alike(classifier, arrays, recipe, cache):
+    images, index, labels = arrays.validation.images, arrays.validation.index, arrays.validation.labels
     kept = np.flatnonzero((labels != 2) | (np.arange(len(labels)) % 3 == 0))
-    seldom = FeatureDataset(Features(features.blocks, features.places[kept]), labels[kept])
-    before = result.classifier.head[-1].bias.detach().clone()
+    seldom = SplitArrays(images[kept], index.iloc[kept].reset_index(drop=True))
+    before = classifier.head[-1].bias.detach().clone()
     shares = {}
     for weights in ("none", "balanced"):
         with torch.no_grad():
-            result.classifier.head[-1].bias.copy_(before)
-        calibrate(replace(result, validation=seldom), recipe.model_copy(update={"class_weights": weights}))
-        shares[weights] = predict(result.classifier, seldom.features)[:, 2].mean()
+            classifier.head[-1].bias.copy_(before)
+        calibrate(classifier, seldom, recipe.model_copy(update={"class_weights": weights}), cache)
+        shares[weights] = probabilities(classifier, seldom.images, cache)[:, 2].mean()
 
     assert shares["none"] < shares["balanced"]

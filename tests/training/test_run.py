@@ -8,7 +8,7 @@ import torch
 from brain_tumor.data.catalog import CLASSES
 from brain_tumor.errors import UserError
 from brain_tumor.model.classifier import load_classifier
-from brain_tumor.model.predict import predict
+from brain_tumor.model.predict import probabilities
 from brain_tumor.training.batches import FeatureDataset
 from brain_tumor.training.calibrate import calibrate
 from brain_tumor.training.callbacks import HISTORY_COLUMNS, BestEpoch
@@ -20,8 +20,8 @@ def test_it_learns_what_can_be_learned(arrays, train_params, cache, tmp_path):
 
     result = fit(arrays, learnable, 1, cache, tmp_path)
 
-    probabilities = predict(result.classifier, cache.compute(result.classifier, arrays.test.images))
-    assert (probabilities.argmax(axis=1) == arrays.test.labels).mean() > 0.8
+    predicted = probabilities(result.classifier, arrays.test.images, cache)
+    assert (predicted.argmax(axis=1) == arrays.test.labels).mean() > 0.8
     assert result.history["train_loss"].iat[-1] < result.history["train_loss"].iat[0]
 
 
@@ -34,11 +34,11 @@ def test_the_best_epoch_is_kept(arrays, train_params, cache, tmp_path):
 
     best = result.history["val_loss"].idxmin()
     assert best < len(result.history) - 1, "the last epoch is the best: this case says nothing"
-    probabilities = predict(result.classifier, cache.compute(result.classifier, arrays.validation.images))
-    loss = -np.log(probabilities[np.arange(len(arrays.validation)), arrays.validation.labels]).mean()
+    predicted = probabilities(result.classifier, arrays.validation.images, cache)
+    loss = -np.log(predicted[np.arange(len(arrays.validation)), arrays.validation.labels]).mean()
     assert loss == pytest.approx(result.history["val_loss"].min(), rel=1e-4)
     assert result.history["val_accuracy"][best] == pytest.approx(
-        (probabilities.argmax(axis=1) == arrays.validation.labels).mean()
+        (predicted.argmax(axis=1) == arrays.validation.labels).mean()
     )
 
 
@@ -105,9 +105,9 @@ def test_train_score_is_the_score_of_the_reloaded_model(arrays, train_params, ca
     result.classifier.save(tmp_path / "model.safetensors")
 
     loaded = load_classifier(tmp_path / "model.safetensors")
-    probabilities = predict(loaded, cache.compute(loaded, arrays.validation.images))
+    predicted = probabilities(loaded, arrays.validation.images, cache)
 
-    accuracy = (probabilities.argmax(axis=1) == arrays.validation.labels).mean()
+    accuracy = (predicted.argmax(axis=1) == arrays.validation.labels).mean()
     assert accuracy == score
 
 

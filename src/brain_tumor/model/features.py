@@ -203,6 +203,12 @@ def front_key(classifier: Classifier, device: torch.device = CPU) -> str:
     return digest.hexdigest()[:32]
 
 
+def frozen_output(classifier: Classifier, images: Pixels, device: torch.device = CPU) -> Tensor:
+    """Features of `images` as `Classifier.tail` takes them, computed and not kept; arguments as for `compute`."""
+    pixels = classifier.cut == 0
+    return _as_input(torch.from_numpy(images if pixels else _front(classifier, images, device)))
+
+
 def _batch_on(device: torch.device) -> int:
     return CPU_BATCH if device.type == "cpu" else BATCH
 

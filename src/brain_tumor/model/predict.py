@@ -1,54 +1,43 @@
-"""Logits and probabilities from features."""
-
-from typing import Protocol
+"""The one way from pictures to logits and probabilities."""
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import softmax
-from torch import Tensor
 
+from brain_tumor.data.images import Pixels
+from brain_tumor.model.calibration import calibrated
 from brain_tumor.model.classifier import Classifier
+from brain_tumor.model.features import FeatureCache, frozen_output
 
 BATCH = 32
 
 
-class FeatureSource(Protocol):
-    """A sequence of features, as the feature cache serves them."""
-
-    def __len__(self) -> int: ...
-
-    def gather(self, rows: NDArray[np.int64]) -> Tensor:
-        """Features of the images `rows`."""
-
-
 @torch.inference_mode()
-def logits(classifier: Classifier, features: FeatureSource) -> NDArray[np.float64]:
-    """What the head gives, before temperature and softmax.
+def logits(classifier: Classifier, images: Pixels, cache: FeatureCache | None = None) -> NDArray[np.float64]:
+    """What the head gives, before temperature and softmax, computed where the classifier is.
 
     Args:
         classifier: in evaluation mode.
-        features: the output of its frozen layers.
+        images: (images, size, size), grey values.
+        cache: keeps the output of the frozen layers; None keeps nothing. The result is the same.
 
     Returns:
         (images, classes).
+
+    Raises:
+        ValueError: the classifier is in training mode.
     """
     if classifier.training:
         raise ValueError("the classifier is in training mode: call eval() first")
-    batches = np.array_split(np.arange(len(features)), max(1, -(-len(features) // BATCH)))
     device = next(classifier.parameters()).device
-    scores = torch.cat([classifier.tail(features.gather(rows).to(device)) for rows in batches])
-    return scores.double().cpu().numpy()
+    features = cache.compute(classifier, images, device) if cache else None
+    scores = []
+    for rows in np.array_split(np.arange(len(images)), max(1, -(-len(images) // BATCH))):
+        batch = features.gather(rows) if features else frozen_output(classifier, images[rows], device)
+        scores.append(classifier.tail(batch.to(device)))
+    return torch.cat(scores).double().cpu().numpy()
 
 
-def predict(classifier: Classifier, features: FeatureSource) -> NDArray[np.float64]:
-    """Calibrated probabilities: the softmax of the logits divided by the model's temperature.
-
-    Args:
-        classifier: in evaluation mode.
-        features: the output of its frozen layers.
-
-    Returns:
-        (images, classes), rows sum to 1.
-    """
-    return np.asarray(softmax(logits(classifier, features) / classifier.description.temperature, axis=1))
+def probabilities(classifier: Classifier, images: Pixels, cache: FeatureCache | None = None) -> NDArray[np.float64]:
+    """Calibrated probabilities (images, classes), rows sum to 1; arguments and errors as for `logits`."""
+    return calibrated(logits(classifier, images, cache), classifier.description.temperature)

@@ -20,7 +20,7 @@ from brain_tumor.model.classifier import Classifier, Description
 from brain_tumor.model.features import FeatureCache
 from brain_tumor.model.precision import TRAINER_PRECISION, autocast, resolve
 from brain_tumor.params import TrainParams
-from brain_tumor.training.batches import FeatureBatches, FeatureDataset
+from brain_tumor.training.batches import FeatureBatches
 from brain_tumor.training.bn_init import initialise_normalisations, trained_normalisations
 from brain_tumor.training.callbacks import BestEpoch, History, RunProgress
 from brain_tumor.training.checkpoint import AtomicCheckpoints, EpochCheckpoint, clean_interrupt, run_key
@@ -47,14 +47,12 @@ class Result:
     Attributes:
         classifier: with the weights of the best epoch, in evaluation mode.
         history: a row an epoch, `HISTORY_COLUMNS`.
-        validation: features and labels of the validation images.
         checkpoint: the last state of the run, to be removed when the results are written.
         first: whether this is the first of the processes of the run, and so the one that writes.
     """
 
     classifier: Classifier
     history: pd.DataFrame
-    validation: FeatureDataset
     checkpoint: EpochCheckpoint
     first: bool
 
@@ -107,7 +105,7 @@ def fit(
             weights_only=True,
         )
     best.restore(classifier)
-    return Result(classifier.eval(), history.table(), data.validation, checkpoint, trainer.is_global_zero)
+    return Result(classifier.eval(), history.table(), checkpoint, trainer.is_global_zero)
 
 
 def build(params: TrainParams, arrays: Arrays, seed: int) -> Classifier:
