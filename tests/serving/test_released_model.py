@@ -11,6 +11,7 @@ from pydicom.data import get_testdata_file
 
 from brain_tumor.serving.inputs import Picture, to_grey
 from brain_tumor.serving.predictor import Predictor
+from brain_tumor.serving.reading import prepared
 from brain_tumor.serving.released import RELEASED_MODEL
 
 RELEASE = Path(__file__).parents[2] / RELEASED_MODEL.parent
@@ -31,7 +32,7 @@ def predictor(request):
 
 def in_distribution(predictor, pictures):
     """The names of those that are taken for pictures like the training images, with their scores."""
-    answers = predictor.predict([predictor.prepare(Picture(grey)) for grey in pictures.values()])
+    answers = predictor.predict([prepared(predictor.exported.reader, Picture(grey)) for grey in pictures.values()])
     return {name: answer.ood_score for name, answer in zip(pictures, answers, strict=True) if answer.in_distribution}
 
 

@@ -13,6 +13,7 @@ from brain_tumor.serving import web
 from brain_tumor.serving.batching import Batcher
 from brain_tumor.serving.inputs import Picture
 from brain_tumor.serving.predictor import Predictor
+from brain_tumor.serving.reading import prepared
 from brain_tumor.serving.web import create_app, is_loopback
 
 
@@ -148,7 +149,7 @@ def test_page_and_description_need_nothing_from_elsewhere(client):
 
 def test_requests_that_come_together_are_one_batch_and_get_their_own_answers(model):
     predictor = Predictor(model)
-    prepared = [predictor.prepare(Picture(flat(round(centre * 255)))) for centre in CENTRES]
+    pictures = [prepared(predictor.exported.reader, Picture(flat(round(centre * 255)))) for centre in CENTRES]
     sizes = []
     engine_run = predictor.engine.run
 
@@ -160,7 +161,7 @@ def test_requests_that_come_together_are_one_batch_and_get_their_own_answers(mod
 
     async def together():
         async with Batcher(predictor) as batcher:
-            return await asyncio.gather(*(batcher.predict([picture]) for picture in prepared))
+            return await asyncio.gather(*(batcher.predict([picture]) for picture in pictures))
 
     answers = asyncio.run(together())
 
@@ -170,7 +171,8 @@ def test_requests_that_come_together_are_one_batch_and_get_their_own_answers(mod
 
 def test_a_large_volume_lets_other_requests_pass(model):
     predictor = Predictor(model)
-    slices, picture = [predictor.prepare(Picture(flat(51)))] * 80, predictor.prepare(Picture(flat(153)))
+    reader = predictor.exported.reader
+    slices, picture = [prepared(reader, Picture(flat(51)))] * 80, prepared(reader, Picture(flat(153)))
     done = []
 
     async def ask(batcher, name, pictures):
@@ -188,7 +190,7 @@ def test_a_large_volume_lets_other_requests_pass(model):
 
 def test_a_defect_fails_its_requests_and_the_next_ones_go_on(model):
     predictor = Predictor(model)
-    prepared = predictor.prepare(Picture(flat(51)))
+    picture = prepared(predictor.exported.reader, Picture(flat(51)))
     good = predictor.predict
     calls = []
 
@@ -203,7 +205,7 @@ def test_a_defect_fails_its_requests_and_the_next_ones_go_on(model):
     async def two():
         async with Batcher(predictor) as batcher:
             with pytest.raises(ZeroDivisionError):
-                await batcher.predict([prepared])
-            return await batcher.predict([prepared])
+                await batcher.predict([picture])
+            return await batcher.predict([picture])
 
     assert asyncio.run(two())[0].label == "glioma"

@@ -9,6 +9,8 @@ from brain_tumor.serving.onnx_model import METADATA_KEY, Exported
 
 SIZE = 32
 
+READER = Reader(size=SIZE)
+
 CENTRES = (0.2, 0.4, 0.6, 0.8)
 """Mean brightness, 0 to 1, that is most like each class."""
 
@@ -19,7 +21,7 @@ def tiny_probabilities(mean):
     return np.exp(logits) / np.exp(logits).sum()
 
 
-def write_tiny_model(path):
+def write_tiny_model(path, reader=READER):
     """OOD distances are standard deviations of the pixels, 0 to 1, with the threshold 0.3; the maps are the pixels."""
     constants = {
         "scale": np.float32(255),
@@ -61,7 +63,7 @@ def write_tiny_model(path):
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
     exported = Exported(
         classes=CLASSES,
-        reader=Reader(size=SIZE),
+        reader=reader,
         prediction_sets={"0.95": (0.9, 0.9, 0.9, 0.9)},
         ood_threshold=0.3,
         precision="fp32",

@@ -1,7 +1,7 @@
 """From grey pictures to answers."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from brain_tumor.evaluation.conformal import prediction_sets
 from brain_tumor.explanation.heat import Heat, normalise
-from brain_tumor.serving.inputs import MAX_BYTES, Picture, pictures
+from brain_tumor.serving.inputs import Picture
 from brain_tumor.serving.onnx_model import IN_DISTRIBUTION_KEY, OOD_SCORE_KEY, Engine, Exported
+from brain_tumor.serving.reading import read
 
 COVERAGE = "0.95"
 """Coverage of the prediction set that is shown."""
@@ -81,22 +82,17 @@ class Predictor:
         """What the model tells of itself."""
         return self.engine.exported
 
-    def prepare(self, picture: Picture) -> Picture:
-        """A picture as the model takes it, (size, size); may be called by many threads at a time."""
-        return replace(picture, grey=self.exported.reader.prepare(picture.grey)[0])
-
-    def read(self, name: str, content: bytes | bytearray, most: int = MAX_BYTES) -> list[Picture]:
-        """All pictures of a file, prepared; may be called by many threads at a time.
+    def read(self, name: str, content: bytes | bytearray) -> list[Picture]:
+        """All pictures of a file, as `predict` takes them; may be called by many threads at a time.
 
         Args:
             name: of the file, for messages.
-            content: its bytes.
-            most: bytes of a volume, as `pictures` takes them.
+            content: its bytes: JPEG, PNG, TIFF, BMP, WebP, DICOM or NIfTI.
 
         Raises:
-            UserError: as `pictures`.
+            UserError: as `reading.read`.
         """
-        return [self.prepare(picture) for picture in pictures(name, content, most)]
+        return read(self.exported.reader, name, content)
 
     def predict(self, prepared: Sequence[Picture]) -> list[Prediction]:
         """Answers for pictures, in order; not for several threads at a time.
