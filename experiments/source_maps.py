@@ -65,7 +65,7 @@ def explained(classifier: Classifier, seen: Pixels) -> tuple[float, Pixels]:
         probabilities = torch.softmax(classifier.tail(features)[0], dim=0)
     target = torch.tensor([max(TUMOURS, key=lambda label: float(probabilities[label]))])
     maps = grad_cam(classifier.activations, classifier.classify, features.clone(), target)
-    heat = normalise(upsample(maps.values, len(seen)))[0]
+    heat = normalise(upsample(maps, len(seen)))[0]
     return float(probabilities[TUMOURS].sum()), blend(seen, heat)
 
 

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,7 +11,7 @@ from brain_tumor.data.masks import masks_at_model_size
 from brain_tumor.explanation.localization import (
     SCORES,
     centred_blob,
-    localization_summary,
+    headline,
     localization_table,
     localize,
     outside_head,
@@ -90,34 +92,44 @@ def test_the_blob_is_a_centred_gaussian():
     assert np.sqrt((blob.sum(axis=0) * (np.arange(60) - 29.5) ** 2).sum() / blob.sum()) == pytest.approx(10, rel=0.05)
 
 
-def test_without_outlines_there_are_no_rows():
+def test_without_outlines_there_are_no_rows_and_nothing_is_said_of_the_tumour():
     rows, found = masks_at_model_size({}, ["a.png"], [WHOLE], 64)
     table = localization_table(np.empty((0, 4, 4), np.float32), found, [], np.empty(0, bool), seed=1)
     assert len(rows) == len(found) == len(table) == 0
+    assert headline(None, table) == {"outside_head": None}
 
 
-def test_table_and_summary_count_each_image_once(rng):
+def test_a_single_image_has_no_map_of_another_one():
+    table = localization_table(np.ones((1, 4, 4), np.float32), square(2, 4), ["a"], np.zeros(1, bool), seed=1)
+    assert table["name"].tolist() == [
+        f"{name}, wrong, {kind}" for name in ("all", "a") for kind in ("model", "centred")
+    ]
+    assert headline(0.1, table) == {"outside_head": 0.1}  # no correct prediction
+
+
+def test_table_and_headline_count_each_image_once(rng):
     mask = square(2, 6).repeat(10, axis=0)
     heat = rng.random((10, 4, 4), dtype=np.float32)
-    labels, right = ["a"] * 6 + ["b"] * 4, np.arange(10) % 3 > 0
+    labels, correct = ["a"] * 6 + ["b"] * 4, np.arange(10) % 3 > 0
 
-    table = localization_table(heat, mask, labels, right, seed=2)
+    table = localization_table(heat, mask, labels, correct, seed=2)
 
     model = table[table["map"] == "model"].set_index(["class", "prediction"])
-    assert model["images"].to_dict() == {
-        ("all", "right"): 6,
-        ("all", "wrong"): 4,
-        ("a", "right"): 4,
-        ("a", "wrong"): 2,
-        ("b", "right"): 2,
-        ("b", "wrong"): 2,
-    }
+    images = {("all", "correct"): 6, ("all", "wrong"): 4, ("a", "correct"): 4}
+    images |= {("a", "wrong"): 2, ("b", "correct"): 2, ("b", "wrong"): 2}
+    assert model["images"].to_dict() == images
+    assert set(table["map"]) == {"model", "centred", "shuffled"}
     alone = localize(heat, mask, 1)  # half a cell of 2 pixels
     for score in SCORES:
-        assert model.loc[("a", "right"), score] == pytest.approx(alone[score][[1, 2, 4, 5]].mean())
-        assert localization_summary(table)[score]["model"] == pytest.approx(alone[score][right].mean(), abs=1e-4)
-    assert localization_summary(table)["images"] == 6
-    assert set(table["map"]) == {"model", "centred", "shuffled"}
+        assert model.loc[("a", "correct"), score] == pytest.approx(alone[score][[1, 2, 4, 5]].mean())
+    values = headline(0.2, table)
+    assert list(values) == ["outside_head", "pointing", "iou", "centred", "a", "b"]
+    blob = localize(centred_blob(SIZE)[None], mask[:1], 1)
+    for score in ("pointing", "iou"):
+        assert values[score] == pytest.approx(alone[score][correct].mean(), abs=1e-4)
+        assert values["a"][score] == pytest.approx(alone[score][[1, 2, 4, 5]].mean(), abs=1e-4)
+        assert values["centred"][score] == pytest.approx(blob[score].item(), abs=1e-4)
+    json.dumps(values, allow_nan=False)
 
 
 def test_mass_outside_the_head():
@@ -128,3 +140,4 @@ def test_mass_outside_the_head():
     result = outside_head(heat, image)
     assert result["mass"] == pytest.approx(0.25)
     assert result["area"] == pytest.approx(0.5, abs=0.02)
+    assert outside_head(0 * heat, image) == {"mass": None, "area": result["area"]}

@@ -1,69 +1,98 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from brain_tumor.explanation.heat import Maps
-from brain_tumor.explanation.sample import BATCH, choose, explain, explain_all, fixed_sample, maps_summary
+from brain_tumor.explanation.sample import BATCH, choose, explain, fixed_sample, in_batches, maps_summary
 
-CLASSES = ("a", "b")
+NAMES = ("cat", "dog", "owl")
+
+predictions = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=40)
 
 
-@pytest.fixture
-def chosen(rng):
-    """70 images, every third one predicted wrong, and maps that tell row and class."""
-    labels = np.arange(70) % 2
-    predictions = np.where(np.arange(70) % 3 == 0, 1 - labels, labels)
-    probabilities = np.where(np.eye(2)[predictions] > 0, 0.9, 0.1)
-    images = rng.integers(0, 256, (70, 8, 8), dtype=np.uint8)
-    choices = choose([f"{row}.png" for row in range(70)], labels, predictions, CLASSES, 50)
-    return choices, images, probabilities
+@given(predictions, st.integers(1, 5), st.randoms(use_true_random=False))
+def test_choice_is_complete_and_independent_of_the_order_of_rows(cases, limit, random):
+    rows = [(f"{number}.png", truth, predicted) for number, (truth, predicted) in enumerate(cases)]
+    shuffled = random.sample(rows, len(rows))
+
+    chosen, again = (choose(*zip(*table, strict=True), NAMES, limit) for table in (rows, shuffled))
+
+    assert {name: rows[row] for name, row in chosen.items()} == {name: shuffled[row] for name, row in again.items()}
+    assert len(set(chosen.values())) == len(chosen)
+    expected = []
+    for label, name in enumerate(NAMES):
+        for word, correct in (("correct", True), ("wrong", False)):
+            there = [row for row, (t, p) in enumerate(cases) if t == label and (p == label) == correct]
+            expected += [f"{name}_{word}_{number}.png" for number in range(1, min(limit, len(there)) + 1)]
+            assert {row for file, row in chosen.items() if file.startswith(f"{name}_{word}")} <= set(there)
+    assert list(chosen) == expected
+
+
+def test_a_changed_prediction_leaves_the_other_classes_alone():
+    paths, labels = [f"{number}.png" for number in range(30)], np.arange(30) % 3
+    before = choose(paths, labels, labels, NAMES, 4)
+    after = choose(paths, labels, np.where(np.arange(30) == 0, 1, labels), NAMES, 4)
+    assert {name: row for name, row in after.items() if "cat" not in name}.items() <= before.items()
+    assert after["cat_wrong_1.png"] == 0
+
+
+@pytest.mark.parametrize(
+    ("paths", "labels", "predicted"), [(["a"], [0, 1], [0, 1]), (["a", "a"], [0, 1], [0, 1]), (["a", "b"], [0, 1], [0])]
+)
+def test_choose_refuses_what_does_not_agree(paths, labels, predicted):
+    with pytest.raises(ValueError, match="paths"):
+        choose(paths, labels, predicted, NAMES, 1)
 
 
 def maps_of(rows, targets):
+    """Maps that hold row and class."""
+    assert len(rows) <= BATCH
     values = np.zeros((len(rows), 2, 2), np.float32)
-    values[:, 0, 0] = rows
-    values[:, 1, 1] = targets
-    return Maps(values)
+    values[:, 0, 0], values[:, 1, 1] = rows, targets
+    return values
 
 
-def test_every_choice_gets_the_maps_of_its_own_row_and_classes(chosen):
-    choices, images, probabilities = chosen
+def test_every_choice_gets_the_maps_of_its_own_row_and_classes(rng):
+    labels = np.arange(70) % 3
+    predicted = np.where(np.arange(70) % 2, labels, 2 - labels)
+    probabilities = np.where(np.eye(3)[predicted] > 0, 0.8, 0.1)
+    images = rng.integers(0, 256, (70, 8, 8), dtype=np.uint8)
+    chosen = choose([f"{row}.png" for row in range(70)], labels, predicted, NAMES, 50)
 
-    explanations = explain(choices, images, probabilities, CLASSES, maps_of)
+    explanations = explain(chosen, images, labels, probabilities, NAMES, maps_of)
 
-    assert sum(len(choice.targets) for choice in choices) > 2 * BATCH
-    assert [explanation.name for explanation in explanations] == [choice.name for choice in choices]
-    for choice, explanation in zip(choices, explanations, strict=True):
-        assert explanation.truth == CLASSES[choice.truth]
-        assert np.array_equal(explanation.image, images[choice.row])
-        assert [panel.explained for panel in explanation.panels] == [CLASSES[target] for target in choice.targets]
-        for panel, target in zip(explanation.panels, choice.targets, strict=True):
-            assert panel.probability == probabilities[choice.row, target]
-            assert panel.maximum == max(choice.row, target)
+    assert sorted(chosen.values()) == list(range(70))
+    assert [explanation.name for explanation in explanations] == list(chosen)
+    for row, explanation in zip(chosen.values(), explanations, strict=True):
+        targets = [predicted[row]] if predicted[row] == labels[row] else [predicted[row], labels[row]]
+        assert (explanation.truth, explanation.prediction) == (NAMES[labels[row]], NAMES[predicted[row]])
+        assert np.array_equal(explanation.image, images[row])
+        for panel, target in zip(explanation.panels, targets, strict=True):
+            assert panel.explained == NAMES[target]
+            assert panel.probability == probabilities[row, target]
+            assert panel.maximum == max(row, target)
             assert panel.heat.shape == (8, 8)
             assert panel.heat.max() == pytest.approx(1 if panel.maximum else 0, abs=1e-6)
 
 
 def test_every_image_is_explained_once_and_in_order():
-    targets = np.arange(2 * BATCH + 3) % 2
-    maps = explain_all(targets, maps_of)
-    np.testing.assert_array_equal(maps[:, 0, 0], np.arange(len(targets)))
-    np.testing.assert_array_equal(maps[:, 1, 1], targets)
+    rows, targets = np.arange(2 * BATCH + 3), np.arange(2 * BATCH + 3) % 2
+    maps = in_batches(maps_of, rows, targets)
+    np.testing.assert_array_equal(maps.reshape(-1, 4)[:, [0, 3]], np.stack([rows, targets], axis=1))
 
 
-def test_the_sample_stays_when_images_are_added_or_reordered():
+def test_the_sample_stays_when_images_are_added():
     paths = [f"{number}.png" for number in range(50)]
-    names = {paths[row] for row in fixed_sample(paths, 8)}
-    assert len(names) == 8
-    assert names == {paths[::-1][row] for row in fixed_sample(paths[::-1], 8)}
-    assert {paths[row] for row in fixed_sample(paths, 12)} > names
+    assert set(fixed_sample(paths, 8)) < set(fixed_sample(paths, 12))
+    assert {row for row in fixed_sample(paths, 12) if row < 40} <= set(fixed_sample(paths[:40], 12))
     assert fixed_sample(paths, 100).tolist() == list(range(50))
 
 
-def test_summary_counts_right_and_wrong_apart():
+def test_summary_counts_correct_and_wrong_apart():
     maps = np.zeros((4, 2, 2), np.float32)
     maps[:, 0, 1] = 4, 2, 0, 3
     assert maps_summary(maps, np.array([True, True, True, False])) == {
-        "right": {"images": 3, "flat_maps": 1, "mean_maximum": 2.0},
+        "correct": {"images": 3, "flat_maps": 1, "mean_maximum": 2.0},
         "wrong": {"images": 1, "flat_maps": 0, "mean_maximum": 3.0},
     }
     assert maps_summary(maps, np.ones(4, bool))["wrong"] == {"images": 0, "flat_maps": 0, "mean_maximum": None}

@@ -9,26 +9,21 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 import pandas as pd
-import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
 
 from brain_tumor.data.images import Pixels
 from brain_tumor.explanation.heat import Heat, upsample
-from brain_tumor.model.classifier import Classifier
-from brain_tumor.model.precision import autocast
 
 STEPS = 16
-
-BATCH = 16
 
 BLUR = 1 / 16
 """Standard deviation of the blur, as a share of the picture's side."""
 
 GAMES = ("deletion", "insertion")
 
-Score = Callable[[Pixels, NDArray[np.int64]], NDArray[np.float64]]
-"""From pictures (images, size, size) and a class for each to its probability (images,)."""
+Ask = Callable[[Pixels], NDArray[np.float64]]
+"""From pictures (images, size, size) to the model's probabilities (images, classes)."""
 
 
 def blurred(images: Pixels) -> Pixels:
@@ -38,12 +33,12 @@ def blurred(images: Pixels) -> Pixels:
 
 
 def curves(
-    score: Score, images: Pixels, baseline: Pixels, targets: NDArray[np.int64], maps: Heat, steps: int = STEPS
+    ask: Ask, images: Pixels, baseline: Pixels, targets: NDArray[np.int64], maps: Heat, steps: int = STEPS
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Scores while the hottest pixels are replaced by the baseline, and while they replace the baseline.
+    """Probabilities while the hottest pixels are replaced by the baseline, and while they replace the baseline.
 
     Args:
-        score: the model.
+        ask: the model.
         images: (images, size, size).
         baseline: (images, size, size), what a deleted pixel becomes.
         targets: (images,), the class whose probability is followed.
@@ -54,16 +49,20 @@ def curves(
         Deletion and insertion, each (images, steps + 1), from no pixel to all. The last of one is the first of the
         other.
     """
+
+    def score(pictures: Pixels) -> NDArray[np.float64]:
+        return np.take_along_axis(ask(pictures), targets[:, None], axis=1)[:, 0]
+
     size = images.shape[1]
     heats = upsample(maps, size).reshape(len(images), -1)
     places = np.argsort(np.argsort(-heats, axis=1, kind="stable"), axis=1).reshape(images.shape)
     deletion, insertion = np.empty((2, len(images), steps + 1))
-    deletion[:, 0] = insertion[:, -1] = score(images, targets)
-    deletion[:, -1] = insertion[:, 0] = score(baseline, targets)
+    deletion[:, 0] = insertion[:, -1] = score(images)
+    deletion[:, -1] = insertion[:, 0] = score(baseline)
     for step in range(1, steps):
         first = places < step * size**2 / steps
-        deletion[:, step] = score(np.where(first, baseline, images), targets)
-        insertion[:, step] = score(np.where(first, images, baseline), targets)
+        deletion[:, step] = score(np.where(first, baseline, images))
+        insertion[:, step] = score(np.where(first, images, baseline))
     return deletion, insertion
 
 
@@ -74,14 +73,14 @@ def area(curve: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def deletion_insertion(
-    score: Score, images: Pixels, targets: NDArray[np.int64], maps: Heat, rng: Generator
+    ask: Ask, images: Pixels, targets: NDArray[np.int64], maps: Heat, rng: Generator
 ) -> pd.DataFrame:
     """Mean curves by the order of the maps and by a random order.
 
     The random order is that of random maps with as many cells, so that what is deleted has the same grain.
 
     Args:
-        score: the model.
+        ask: the model.
         images: (images, size, size).
         targets: (images,), the class whose probability is followed.
         maps: (images, height, width).
@@ -92,8 +91,8 @@ def deletion_insertion(
         `insertion_random`.
     """
     baseline = blurred(images)
-    by_map = curves(score, images, baseline, targets, maps)
-    by_chance = curves(score, images, baseline, targets, rng.random(maps.shape, dtype=np.float32))
+    by_map = curves(ask, images, baseline, targets, maps)
+    by_chance = curves(ask, images, baseline, targets, rng.random(maps.shape, dtype=np.float32))
     table = {"pixels": np.linspace(0, 1, STEPS + 1)}
     for game, mapped, random in zip(GAMES, by_map, by_chance, strict=True):
         table[game], table[f"{game}_random"] = mapped.mean(axis=0), random.mean(axis=0)
@@ -109,19 +108,3 @@ def deletion_insertion_summary(table: pd.DataFrame) -> dict[str, object]:
         }
         for game in GAMES
     }
-
-
-def probability_of(classifier: Classifier) -> Score:
-    """The classifier's calibrated probability of a class, from pixels; in evaluation mode."""
-
-    @torch.inference_mode()
-    def score(images: Pixels, targets: NDArray[np.int64]) -> NDArray[np.float64]:
-        parts = []
-        for start in range(0, len(images), BATCH):
-            with autocast(classifier.description.precision):
-                logits = classifier(torch.from_numpy(images[start : start + BATCH]))
-            parts.append(torch.softmax(logits.double() / classifier.description.temperature, dim=1))
-        probabilities = torch.cat(parts).numpy()
-        return np.take_along_axis(probabilities, targets[:, None], axis=1)[:, 0]
-
-    return score

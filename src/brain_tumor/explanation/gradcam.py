@@ -1,7 +1,7 @@
 """Class activation maps by gradients: which places of the last feature map speak for a class.
 
 The network is passed as two callables, what comes before the explained layer's output and what comes after it, so no
-hook is needed and no gradient is taken below that layer. All methods have the signature of `grad_cam`.
+hook is needed and no gradient is taken below that layer.
 """
 
 from collections.abc import Callable, Mapping
@@ -9,7 +9,38 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from brain_tumor.explanation.heat import Maps
+from brain_tumor.explanation.heat import Heat
+
+Weighting = Callable[[Tensor, Tensor], Tensor]
+"""From gradients and activations, both (images, channels, height, width), to the weights of channels or of places."""
+
+
+def _grad_cam_plus_plus(gradients: Tensor, activations: Tensor) -> Tensor:
+    """Equations 10 and 19 of the paper, where the score is the exponential of the logit.
+
+    Its second and third derivatives are then powers of the first, and equation 19 shortens to
+    1 / (2 + gradient · sum of the channel's activations).
+    """
+    positive = gradients.relu()  # a place without positive gradient has no weight, so the denominator is at least 2
+    shares = 1 / (2 + positive * activations.sum(dim=(2, 3), keepdim=True))
+    return (shares * positive).sum(dim=(2, 3), keepdim=True)
+
+
+METHODS: Mapping[str, Weighting] = {
+    "gradcam": lambda gradients, _: gradients.mean(dim=(2, 3), keepdim=True),
+    "gradcam++": _grad_cam_plus_plus,
+    "hirescam": lambda gradients, _: gradients,
+    "layercam": lambda gradients, _: gradients.relu(),
+}
+"""How each value of `explain.method` weighs activations.
+
+- `gradcam`: a channel by the mean of its gradients. Selvaraju et al., Grad-CAM, 2017, section 3.
+- `gradcam++`: a channel by its positive gradients, so that small places are not lost; for activations that are at least
+  0, as behind a ReLU. Chattopadhay et al., Grad-CAM++, 2018.
+- `hirescam`: each place by its own gradient. With a head whose first layer is linear the map shows exactly what enters
+  the logit. Draelos and Carin, Use HiResCAM instead of Grad-CAM, 2020, section 3.3.
+- `layercam`: each place by its own positive gradient. Jiang et al., LayerCAM, 2021, equations 5 and 6.
+"""
 
 
 def grad_cam(
@@ -17,10 +48,9 @@ def grad_cam(
     classify: Callable[[Tensor], Tensor],
     features: Tensor,
     targets: Tensor,
-) -> Maps:
+    method: str = "gradcam",
+) -> Heat:
     """Explain one class for each image of a batch, with one forward and one backward pass.
-
-    A channel's weight is the mean of its gradients: Selvaraju et al., Grad-CAM, 2017, section 3.
 
     Works with frozen parameters, and whether or not the caller records gradients. Modules must be in evaluation mode:
     with batch statistics the images of a batch would explain one another.
@@ -30,72 +60,21 @@ def grad_cam(
         classify: from that output to logits, (images, classes).
         features: input of `activations_of`, (images, ...).
         targets: (images,), the class index that is explained for each image.
+        method: one of `METHODS`.
+
+    Returns:
+        (images, height, width) of the explained layer: the weighted activations, summed over channels; what speaks
+        against the class is cut off, so at least 0. Those of `gradcam` and `hirescam` are in logits: with a head of
+        average pooling and one linear layer, and where no place speaks against the class, a map sums to the logit less
+        its bias.
 
     Raises:
         ValueError: shapes that do not agree, or an unknown class.
     """
     activations, gradients = _activations_and_gradients(activations_of, classify, features, targets)
-    return _maps(gradients.mean(dim=(2, 3), keepdim=True) * activations)
-
-
-def grad_cam_plus_plus(
-    activations_of: Callable[[Tensor], Tensor],
-    classify: Callable[[Tensor], Tensor],
-    features: Tensor,
-    targets: Tensor,
-) -> Maps:
-    """As `grad_cam`, but each place of a channel counts by a weight of its own, so that small places are not lost.
-
-    For activations that are at least 0, as behind a ReLU. Source: Chattopadhay et al., Grad-CAM++, 2018, equations 10
-    and 19, where the score is the exponential of the logit; its second and third derivatives are then powers of the
-    first, and equation 19 shortens to 1 / (2 + gradient · sum of the channel's activations).
-    """
-    activations, gradients = _activations_and_gradients(activations_of, classify, features, targets)
-    positive = gradients.relu()  # a place without positive gradient has no weight, so the denominator is at least 2
-    shares = 1 / (2 + positive * activations.sum(dim=(2, 3), keepdim=True))
-    return _maps((shares * positive).sum(dim=(2, 3), keepdim=True) * activations)
-
-
-def hires_cam(
-    activations_of: Callable[[Tensor], Tensor],
-    classify: Callable[[Tensor], Tensor],
-    features: Tensor,
-    targets: Tensor,
-) -> Maps:
-    """As `grad_cam`, but with each place's own gradient instead of the channel's mean.
-
-    With a head whose first layer is linear it shows exactly what enters the logit. Source: Draelos and Carin, Use
-    HiResCAM instead of Grad-CAM, 2020, section 3.3.
-    """
-    activations, gradients = _activations_and_gradients(activations_of, classify, features, targets)
-    return _maps(gradients * activations)
-
-
-def layer_cam(
-    activations_of: Callable[[Tensor], Tensor],
-    classify: Callable[[Tensor], Tensor],
-    features: Tensor,
-    targets: Tensor,
-) -> Maps:
-    """As `hires_cam`, but without negative gradients. Source: Jiang et al., LayerCAM, 2021, equations 5 and 6."""
-    activations, gradients = _activations_and_gradients(activations_of, classify, features, targets)
-    return _maps(gradients.relu() * activations)
-
-
-Method = Callable[[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor], Tensor, Tensor], Maps]
-
-METHODS: Mapping[str, Method] = {
-    "gradcam": grad_cam,
-    "gradcam++": grad_cam_plus_plus,
-    "hirescam": hires_cam,
-    "layercam": layer_cam,
-}
-"""For each value of `explain.method` its function."""
-
-
-def _maps(contributions: Tensor) -> Maps:
-    """Sum over channels (images, channels, height, width); what speaks against the class is cut off."""
-    return Maps(contributions.sum(dim=1).relu().cpu().numpy())  # no matrix product, so never bfloat16
+    contributions = METHODS[method](gradients, activations) * activations
+    maps: Heat = contributions.sum(dim=1).relu().cpu().numpy()  # no matrix product, so never bfloat16
+    return maps
 
 
 def _activations_and_gradients(

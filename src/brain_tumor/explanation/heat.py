@@ -1,34 +1,10 @@
 """Class activation maps as arrays: their scale and their size. Nothing here imports torch."""
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 Heat = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Maps:
-    """Class activation maps of a batch, as they come: not scaled.
-
-    Attributes:
-        values: (images, height, width) of the explained layer, at least 0. Those of `grad_cam` and `hires_cam` are in
-            logits: with a head of average pooling and one linear layer, and where no place speaks against the class, a
-            map sums to the logit less its bias.
-    """
-
-    values: Heat
-
-    @property
-    def maxima(self) -> Heat:
-        """(images,), the largest value of each map; 0 where no place speaks for the class.
-
-        Scaling a map to its own maximum hides that a map is weak, so the maximum is kept beside it.
-        """
-        maxima: Heat = self.values.max(axis=(1, 2))
-        return maxima
 
 
 def upsample(maps: Heat, size: int) -> Heat:

@@ -1,6 +1,7 @@
 """Is the map at the tumour, and on the head at all? Scores of maps against outlines, with two baselines."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -67,7 +68,7 @@ def shuffled(maps: Heat, rng: Generator) -> Heat:
     """Each image gets the map of another one.
 
     Maps are exchanged whole and not cut up, so that all they have in common stays: how sharp they are, and that they
-    prefer the middle of the head. What is lost is only that a map belongs to its image. A single map stays as it is.
+    prefer the middle of the head. What is lost is only that a map belongs to its image.
     """
     order = rng.permutation(len(maps))
     exchanged = np.empty_like(maps)
@@ -76,9 +77,9 @@ def shuffled(maps: Heat, rng: Generator) -> Heat:
 
 
 def localization_table(
-    maps: Heat, masks: Masks, labels: Sequence[str], right: NDArray[np.bool_], seed: int
+    maps: Heat, masks: Masks, labels: Sequence[str], correct: NDArray[np.bool_], seed: int
 ) -> pd.DataFrame:
-    """Mean scores of the model's maps and of two baselines, by class, right and wrong predictions apart.
+    """Mean scores of the model's maps and of two baselines, by class, correct and wrong predictions apart.
 
     Half a cell of the map is the pointing game's tolerance: no place is known better.
 
@@ -86,41 +87,56 @@ def localization_table(
         maps: (images, height, width) of the explained layer.
         masks: (images, size, size), none empty.
         labels: true class of each image.
-        right: (images,), whether the prediction is true.
+        correct: (images,), whether the prediction is true.
         seed: of the exchange of maps between images.
 
     Returns:
-        `TABLE_COLUMNS`; `map` is `model`, `centred` (see `centred_blob`) or `shuffled` (see `shuffled`); all classes
-        together come first, under `ALL`; no row for what has no images, so that without images the table is empty.
+        `TABLE_COLUMNS`; `map` is `model`, `centred` (see `centred_blob`) or, where there are several images, `shuffled`
+        (see `shuffled`); all classes together come first, under `ALL`; no row for what has no images, so that without
+        images the table is empty.
     """
     size = masks.shape[1]
-    kinds = {
-        "model": maps,
-        "centred": np.broadcast_to(centred_blob(size), masks.shape),
-        "shuffled": shuffled(maps, np.random.default_rng(seed)),
-    }
-    prediction = np.where(right, "right", "wrong")
+    kinds = {"model": maps, "centred": np.broadcast_to(centred_blob(size), masks.shape)}
+    if len(maps) > 1:
+        kinds["shuffled"] = shuffled(maps, np.random.default_rng(seed))
     parts = []
     for kind, values in kinds.items():
         scores = localize(values, masks, tolerance=size / maps.shape[1] / 2)
-        scores = scores.assign(map=kind, prediction=prediction, images=1)
+        scores = scores.assign(map=kind, prediction=np.where(correct, "correct", "wrong"), images=1)
         parts += [scores.assign(**{"class": ALL}), scores.assign(**{"class": list(labels)})]
     how = {"images": "sum"} | dict.fromkeys(SCORES, "mean")
     table = pd.concat(parts).groupby(["class", "prediction", "map"], sort=False, as_index=False).agg(how)
     table["name"] = table["class"] + ", " + table["prediction"] + ", " + table["map"]
-    order = {name: place for place, name in enumerate((ALL, *sorted(set(labels)), "right", "wrong"))}
+    order = {name: place for place, name in enumerate((ALL, *sorted(set(labels)), "correct", "wrong"))}
     table = table.sort_values(["class", "prediction"], key=lambda names: names.map(order), kind="stable")
     return table[list(TABLE_COLUMNS)].reset_index(drop=True)
 
 
-def localization_summary(table: pd.DataFrame) -> dict[str, object]:
-    """Right predictions of all classes, from `localization_table`: for each score its mean by kind of map."""
-    rows = table[(table["class"] == ALL) & (table["prediction"] == "right")].set_index("map")
-    images = int(rows["images"].max()) if len(rows) else 0
-    return {"images": images} | {score: rows[score].round(4).to_dict() for score in SCORES}
+def headline(outside: float | None, table: pd.DataFrame) -> dict[str, Any]:
+    """The few numbers of `metrics/explain.json`.
+
+    Args:
+        outside: `mass` of `outside_head`.
+        table: of `localization_table`.
+
+    Returns:
+        `outside_head`; and where correct predictions have an outline `pointing` and `iou` of the model, and the same
+        two below `centred` for the centred blob and below each class.
+    """
+    values: dict[str, Any] = {"outside_head": outside}
+    for row in table[table["prediction"] == "correct"].round(4).to_dict("records"):
+        scores = {"pointing": row["pointing"], "iou": row["iou"]}
+        match row["class"], row["map"]:
+            case "all", "model":
+                values |= scores
+            case "all", "centred":
+                values["centred"] = scores
+            case name, "model":
+                values[name] = scores
+    return values
 
 
-def outside_head(maps: Heat, images: Pixels) -> dict[str, float]:
+def outside_head(maps: Heat, images: Pixels) -> dict[str, float | None]:
     """What part of the maps lies where no brain is.
 
     Args:
@@ -128,8 +144,8 @@ def outside_head(maps: Heat, images: Pixels) -> dict[str, float]:
         images: (images, size, size).
 
     Returns:
-        `mass`, the mean share of a map's sum outside `head_mask`, over maps that are not zero; and `area`, the mean
-        share of the picture there, which is what a map without any preference has.
+        `mass`, the mean share of a map's sum outside `head_mask`, over maps that are not zero, None where all are; and
+        `area`, the mean share of the picture there, which is what a map without any preference has.
     """
     masses, areas = [], []
     for heat, image in zip(maps, images, strict=True):
@@ -138,7 +154,7 @@ def outside_head(maps: Heat, images: Pixels) -> dict[str, float]:
         areas.append(outside.mean())
         if heat.any():
             masses.append(mass_inside(upsample(heat[None], len(image))[0], outside))
-    return {"mass": round(float(np.mean(masses)), 4) if masses else 0.0, "area": round(float(np.mean(areas)), 4)}
+    return {"mass": round(float(np.mean(masses)), 4) if masses else None, "area": round(float(np.mean(areas)), 4)}
 
 
 def _pointing(heat: Heat, mask: Masks, tolerance: float) -> float:

@@ -15,7 +15,7 @@ from skimage.metrics import structural_similarity
 from torch import nn
 
 from brain_tumor.data.images import Pixels
-from brain_tumor.explanation.gradcam import Method
+from brain_tumor.explanation.gradcam import grad_cam
 from brain_tumor.explanation.heat import Heat, normalise, upsample
 from brain_tumor.model.classifier import Classifier
 from brain_tumor.model.precision import autocast
@@ -27,9 +27,6 @@ STEPS = 16
 """At most so many measurements; a deeper network has several layers randomised between two."""
 
 ORIGINAL, OTHER = "nothing", "map of another image"
-
-COLUMNS = ("step", "layer", "ssim", "rank_correlation")
-"""Columns of `plots/randomization.csv`: how many layers are random, the lowest of them, and mean similarities."""
 
 
 def layers_with_weights(classifier: Classifier) -> list[tuple[str, nn.Module]]:
@@ -60,20 +57,21 @@ def cascade(classifier: Classifier, seed: int) -> Iterator[tuple[int, str, Class
 
 
 def randomization_curve(
-    classifier: Classifier, images: Pixels, targets: NDArray[np.int64], method: Method, seed: int
+    classifier: Classifier, images: Pixels, targets: NDArray[np.int64], method: str, seed: int
 ) -> pd.DataFrame:
     """How similar maps stay while the network is randomised from the logits down.
 
     Args:
         classifier: in evaluation mode.
-        images: (images, size, size), at least 2.
+        images: (images, size, size), at least 1.
         targets: (images,), the class explained for each image, the same at every step.
         method: one of `METHODS`.
         seed: of the random weights.
 
     Returns:
-        `COLUMNS`, a row a step; and a last row `OTHER` without a step, the similarity of maps of different images of
-        the untouched network: what is left when a map says nothing about its image.
+        A row a step: `step`, how many layers are random, `layer`, the lowest of them, and mean similarities, `ssim` and
+        `rank_correlation`. The last row, `OTHER`, has no step but the similarity of maps of different images of the
+        untouched network: what is left when a map says nothing about its image; NaN for a single image.
     """
     rows: list[tuple[int | None, str, float, float]] = []
     for step, layer, network in cascade(classifier, seed):
@@ -81,8 +79,9 @@ def randomization_curve(
         if step == 0:
             original = maps
         rows.append((step, layer, *similarity(original, maps, images.shape[1])))
-    rows.append((None, OTHER, *similarity(original, np.roll(original, 1, axis=0), images.shape[1])))
-    return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"step": "Int64"})
+    exchanged = similarity(original, np.roll(original, 1, axis=0), images.shape[1])
+    rows.append((None, OTHER, *(exchanged if len(images) > 1 else (np.nan, np.nan))))
+    return pd.DataFrame(rows, columns=["step", "layer", "ssim", "rank_correlation"]).astype({"step": "Int64"})
 
 
 def randomization_summary(table: pd.DataFrame) -> dict[str, object]:
@@ -115,17 +114,17 @@ def similarity(first: Heat, second: Heat, size: int) -> tuple[float, float]:
     return float(np.mean(structure)), float(np.mean(ranks))
 
 
-def maps_from_pixels(classifier: Classifier, images: Pixels, targets: NDArray[np.int64], method: Method) -> Heat:
-    """Maps (images, height, width) of a network whose frozen part is in no cache."""
-    parts = []
+def maps_from_pixels(classifier: Classifier, images: Pixels, targets: NDArray[np.int64], method: str) -> Heat:
+    """Maps (images, height, width) of a network whose frozen layers are in no cache."""
+    maps = []
     for start in range(0, len(images), BATCH):
         pixels, chosen = (torch.from_numpy(np.array(values[start : start + BATCH])) for values in (images, targets))
         with torch.no_grad(), autocast(classifier.description.precision):
             features = classifier.front(pixels)
         if classifier.cut:
             features = features.float()
-        parts.append(method(classifier.activations, classifier.classify, features, chosen).values)
-    return np.concatenate(parts)
+        maps.append(grad_cam(classifier.activations, classifier.classify, features, chosen, method))
+    return np.concatenate(maps)
 
 
 def _randomise(layer: nn.Module, seed: int) -> None:
