@@ -7,8 +7,7 @@ import pytest
 from PIL import Image
 
 from brain_tumor.data.catalog import CLASSES
-from brain_tumor.explanation.sample import Explanation, Panel
-from brain_tumor.figures import maps, scores, sheets, style
+from brain_tumor.figures import scores, sheets, style
 
 COUNTS = np.array([[8, 2, 0, 0], [1, 4, 0, 0], [0, 0, 0, 0], [0, 0, 1, 1234]])
 HISTORY = pd.DataFrame(
@@ -22,24 +21,12 @@ HISTORY = pd.DataFrame(
 )
 
 
-def explanation(rng, truth, prediction):
-    image = rng.integers(0, 256, (32, 32), dtype=np.uint8)
-    heat = rng.random((32, 32), dtype=np.float32)
-    panels = [Panel(prediction, 0.75, heat / heat.max(), 0.4)]
-    if truth != prediction:
-        panels.append(Panel(truth, 0.2, np.zeros_like(heat), 0.0))
-    return Explanation(f"{truth}.png", image, truth, tuple(panels))
-
-
 def figures(rng):
     pictures = list(rng.integers(0, 256, (2, 16, 16), dtype=np.uint8))
-    wrong, right = explanation(rng, "glioma", "notumor"), explanation(rng, "notumor", "notumor")
     return {
         "confusion": scores.confusion_matrix(COUNTS, CLASSES),
         "curves": scores.training_curves(HISTORY),
         "augmentation": sheets.augmentation_sheet(pictures, [pictures, pictures[:1]], ["a", "b"]),
-        "picture": maps.gradcam_picture(wrong),
-        "overview": maps.gradcam_overview([wrong, right], CLASSES),
     }
 
 
@@ -110,31 +97,3 @@ def test_augmentation_sheet_puts_copies_beside_their_original(rng):
             np.testing.assert_array_equal(drawn, expected)
     with pytest.raises(ValueError, match="0 originals"):
         sheets.augmentation_sheet([], [], [])
-
-
-def test_gradcam_picture_tells_truth_prediction_and_probability(rng):
-    wrong = texts(maps.gradcam_picture(explanation(rng, "glioma", "notumor")))
-    assert "truth: glioma" in wrong
-    assert "✗  predicted: notumor, p = 0.750" in wrong
-    assert "for notumor, p = 0.750" in wrong
-    assert "for glioma, p = 0.200" in wrong
-    assert "nothing speaks for it" in wrong
-    right = maps.gradcam_picture(explanation(rng, "glioma", "glioma"))
-    assert "✓  predicted: glioma, p = 0.750" in texts(right)
-    assert len(right.axes) == 2
-
-
-def test_overview_has_every_explanation_once_in_the_row_of_its_class(rng):
-    cases = [("glioma", "glioma"), ("glioma", "notumor"), ("glioma", "notumor"), ("pituitary", "pituitary")]
-    figure = maps.gradcam_overview([explanation(rng, *case) for case in cases], CLASSES)
-    grid = np.array(figure.axes).reshape(4, 3)
-    assert [[bool(axes.images) for axes in line] for line in grid] == [
-        [True, True, True],
-        [False, False, False],
-        [False, False, False],
-        [True, False, False],
-    ]
-    assert texts(figure).count("none wrong") == 3
-    assert texts(figure).count("none right") == 2
-    with pytest.raises(ValueError, match="0 explanations"):
-        maps.gradcam_overview([], CLASSES)

@@ -13,9 +13,8 @@ from brain_tumor.data.images import Pixels
 from brain_tumor.explanation.sample import Explanation, Panel
 from brain_tumor.figures.style import BLUE, GREY, IMAGE_DPI, VERMILLION, bare, show, styled
 
-RIGHT, WRONG = "✓", "✗"
-"""Marks, so that right and wrong are told without colour."""
-
+CORRECT, WRONG = "✓", "✗"
+"""Marks, so that correct and wrong differ without colour."""
 
 STRENGTH = 0.75
 """Opacity of the hottest place; a cold one is transparent, so the anatomy stays visible."""
@@ -57,46 +56,46 @@ def gradcam_picture(explanation: Explanation) -> Figure:
         _overlay(axes, explanation, panel)
         axes.set_title(f"for {panel.explained}, p = {panel.probability:.3f}")
         axes.set_xlabel(f"map's maximum {panel.maximum:.3g}" if panel.maximum > 0 else "nothing speaks for it")
-    called = f"predicted: {explanation.prediction}, p = {panels[0].probability:.3f}"
-    figure.suptitle(f"{_mark(explanation)}  {called}", x=0.02, ha="left", weight="bold", color=_colour(explanation))
+    mark, colour = _mark(explanation)
+    title = f"{mark}  predicted: {explanation.prediction}, p = {panels[0].probability:.3f}"
+    figure.suptitle(title, x=0.02, ha="left", weight="bold", color=colour)
     return figure
 
 
 @styled
 def gradcam_overview(explanations: Sequence[Explanation], classes: Sequence[str]) -> Figure:
-    """All explained images on one sheet: a row a class, right predictions first, each with the predicted class's map.
+    """All explained images on one sheet: a row a class, correct before wrong predictions, each with its class's map.
 
     Args:
-        explanations: in any order; shown in the order given.
+        explanations: in any order; shown in the order given. Where there are none, the sheet says so.
         classes: the rows.
 
     Raises:
-        ValueError: no explanations, or a true class that is not among `classes`.
+        ValueError: a true class that is not among `classes`.
     """
-    if not explanations or not {item.truth for item in explanations} <= set(classes):
-        raise ValueError(f"{len(explanations)} explanations, true classes must be among {', '.join(classes)}")
-    right = {name: [e for e in explanations if e.truth == name and e.correct] for name in classes}
-    wrong = {name: [e for e in explanations if e.truth == name and not e.correct] for name in classes}
-    widths = [max(map(len, part.values())) for part in (right, wrong)]
+    if not {item.truth for item in explanations} <= set(classes):
+        raise ValueError(f"true classes must be among {', '.join(classes)}")
+    cells = {
+        word: [[item for item in explanations if item.truth == name and item.correct == correct] for name in classes]
+        for word, correct in (("correct", True), ("wrong", False))
+    }
+    widths = [max(1, *map(len, rows)) for rows in cells.values()]
     figure = Figure((1.35 * max(sum(widths), 4) + 0.4, 1.62 * len(classes) + 0.45), dpi=IMAGE_DPI, layout="constrained")
     grid = figure.subplots(len(classes), sum(widths), squeeze=False)
-    for line, name in zip(grid, classes, strict=True):
-        for axes in line:
-            bare(axes)
-        for word, part, places in (
-            ("right", right[name], line[: widths[0]]),
-            ("wrong", wrong[name], line[widths[0] :]),
-        ):
-            if len(places) and not part:
-                places[0].text(0.5, 0.5, f"none {word}", ha="center", va="center", color=GREY)
-            for axes, explanation in zip(places, part, strict=False):
-                panel = explanation.panels[0]
+    for axes in grid.ravel():
+        bare(axes)
+    for (word, rows), places in zip(cells.items(), np.split(grid, widths[:1], axis=1), strict=True):
+        for row, line in zip(rows, places, strict=True):
+            if not row:
+                line[0].text(0.5, 0.5, f"none {word}", ha="center", va="center", color=GREY)
+            for axes, explanation in zip(line, row, strict=False):
+                panel, (mark, colour) = explanation.panels[0], _mark(explanation)
                 _overlay(axes, explanation, panel)
-                title = f"{_mark(explanation)} {panel.explained}\np = {panel.probability:.3f}"
-                axes.set_title(title, fontsize=8, color=_colour(explanation))
-        line[0].set_ylabel(name, fontsize=10)
+                axes.set_title(f"{mark} {panel.explained}\np = {panel.probability:.3f}", fontsize=8, color=colour)
+    for axes, name in zip(grid[:, 0], classes, strict=True):
+        axes.set_ylabel(name, fontsize=10)
     figure.suptitle(
-        f"Rows: true class. Above each image: {RIGHT} right or {WRONG} wrong, predicted class, its probability.\n"
+        f"Rows: true class. Above each image: {CORRECT} correct or {WRONG} wrong, predicted class, its probability.\n"
         "Colour: what speaks for the predicted class. Line: half of the map's maximum.",
         x=0.01,
         ha="left",
@@ -113,9 +112,6 @@ def _overlay(axes: Axes, explanation: Explanation, panel: Panel) -> None:
         line.set_path_effects([withStroke(linewidth=2.2, foreground="black")])
 
 
-def _mark(explanation: Explanation) -> str:
-    return RIGHT if explanation.correct else WRONG
-
-
-def _colour(explanation: Explanation) -> str:
-    return BLUE if explanation.correct else VERMILLION
+def _mark(explanation: Explanation) -> tuple[str, str]:
+    """A sign and a colour."""
+    return (CORRECT, BLUE) if explanation.correct else (WRONG, VERMILLION)

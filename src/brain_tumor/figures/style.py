@@ -62,6 +62,16 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     return drawn
 
 
+@styled
+def nothing(reason: str) -> Figure:
+    """The figure in the place of one without content; it says why."""
+    figure = Figure((6, 1.2), layout="constrained")
+    axes = figure.add_subplot()
+    bare(axes)
+    axes.text(0.5, 0.5, reason, ha="center", va="center", color=GREY)
+    return figure
+
+
 def show(axes: Axes, image: Pixels) -> None:
     """Draw a grey picture without frame or ticks."""
     axes.imshow(image, cmap="gray", vmin=0, vmax=255)
