@@ -1,5 +1,6 @@
 import hashlib
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -10,6 +11,7 @@ from brain_tumor.data.catalog import (
     evenly_spaced,
     read_catalog,
     read_split,
+    scores_and_labels,
     write_split,
 )
 from brain_tumor.errors import UserError
@@ -17,10 +19,10 @@ from brain_tumor.errors import UserError
 
 @pytest.fixture
 def root(tmp_path):
-    for part in ("Training", "Testing"):
+    for folder in ("Training", "Testing"):
         for name in CLASSES:
-            (tmp_path / part / name).mkdir(parents=True)
-            (tmp_path / part / name / "b.jpg").write_bytes(f"{part} {name}".encode())
+            (tmp_path / folder / name).mkdir(parents=True)
+            (tmp_path / folder / name / "b.jpg").write_bytes(f"{folder} {name}".encode())
     return tmp_path
 
 
@@ -43,24 +45,20 @@ def test_every_image_has_a_row(root):
     assert first.to_list() == ["Testing/glioma/a.PNG", "glioma", "Testing", hashlib.sha256(b"a").hexdigest()]
 
 
-def test_folders_of_classes_alone_have_no_part(root):
+def test_folders_of_classes_alone_are_no_published_folders(root):
     catalog = read_catalog(root / "Training")
 
     assert catalog["folder"].eq("").all()
     assert catalog["path"].iat[0] == "glioma/b.jpg"
 
 
-def test_an_unknown_class_folder_is_named(root):
-    (root / "Training" / "menigioma").mkdir()
-
-    with pytest.raises(UserError, match="menigioma: unknown class folder, expected glioma, meningioma"):
+def test_an_unknown_or_empty_class_folder_is_named(root):
+    (root / "Testing" / "notumor" / "b.jpg").unlink()
+    with pytest.raises(UserError, match="notumor holds no images"):
         read_catalog(root)
 
-
-def test_an_empty_class_is_named(root):
-    (root / "Testing" / "notumor" / "b.jpg").unlink()
-
-    with pytest.raises(UserError, match="notumor holds no images"):
+    (root / "Training" / "menigioma").mkdir()
+    with pytest.raises(UserError, match="menigioma: unknown class folder, expected glioma, meningioma"):
         read_catalog(root)
 
 
@@ -71,13 +69,10 @@ def test_nothing_at_all_is_refused(tmp_path):
         read_catalog(tmp_path / "absent")
 
 
-def test_split_is_read_back_as_text(tmp_path, split):
+def test_split_is_read_back_as_text_and_names_no_path_twice(tmp_path, split):
     write_split(tmp_path / "split.csv", split)
 
     pd.testing.assert_frame_equal(read_split(tmp_path / "split.csv"), split, check_dtype=False)
-
-
-def test_split_refuses_a_path_named_twice(tmp_path, split):
     with pytest.raises(ValueError, match="one row a path"):
         write_split(tmp_path / "split.csv", pd.concat([split, split]))
 
@@ -89,6 +84,15 @@ def test_split_of_another_release_is_refused(tmp_path):
         read_split(tmp_path / "split.csv")
     with pytest.raises(UserError, match="run the split stage first"):
         read_split(tmp_path / "absent.csv")
+
+
+@pytest.mark.parametrize(
+    ("shape", "labels"),
+    [((0, 4), []), ((2, 4), [0]), ((4,), [0]), ((1, 4), 0), ((1, 4), [4]), ((1, 4), [-1]), ((1, 4), [0.5])],
+)
+def test_scores_and_labels_that_do_not_belong_together_are_refused(shape, labels):
+    with pytest.raises(ValueError, match=r"expected \(images, classes\)|must be integers from 0 to 3"):
+        scores_and_labels(np.full(shape, 0.25), labels)
 
 
 def test_the_order_by_digest_stays_when_images_are_added_or_reordered():

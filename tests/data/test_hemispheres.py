@@ -9,7 +9,7 @@ SIDE = 80
 
 
 def head(seed):
-    """An oval on black, whose halves are the same but for noise."""
+    """An oval on black, whose hemispheres are the same but for noise."""
     noise = blurred(np.random.default_rng(seed).random((SIDE, SIDE)).astype(np.float32), 3)
     even = noise + noise[:, ::-1]
     even = (even - even.min()) / np.ptp(even)
@@ -49,7 +49,7 @@ def test_what_is_not_like_its_mirror_image_has_no_sides():
 
 
 @pytest.mark.parametrize("side", [LEFT, RIGHT])
-def test_one_half_stays_and_the_other_is_its_mirror_image(side):
+def test_one_hemisphere_stays_and_the_other_is_its_mirror_image(side):
     images = np.stack([head(0), head(7)])
     before = images.copy()
     whole = mirrored_hemispheres(images, np.array([side, 1 - side]))
@@ -60,7 +60,7 @@ def test_one_half_stays_and_the_other_is_its_mirror_image(side):
     np.testing.assert_array_equal(images, before)
 
 
-def test_the_half_without_makes_a_head_that_holds_none_of_the_tumour():
+def test_the_hemisphere_without_makes_a_head_that_holds_none_of_the_tumour():
     clean, mask = head(3), disc(60, 30, 9)
     image = np.where(mask, 255, clean).astype(np.uint8)
     (side,) = tumour_sides(image[None], mask[None])

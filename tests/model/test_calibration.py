@@ -90,7 +90,7 @@ def test_probabilities_are_a_softmax(rng):
     ("logits", "labels"), [(np.empty((0, 4)), []), (np.zeros(4), [0]), (np.zeros((2, 4)), [0]), ([[np.nan, 0]], [0])]
 )
 def test_calibration_refuses_what_it_cannot_fit(logits, labels):
-    with pytest.raises(ValueError, match="expected finite"):
+    with pytest.raises(ValueError, match="expected"):
         fit_calibration(logits, np.array(labels, int))
 
 

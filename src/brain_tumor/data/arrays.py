@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from brain_tumor.data.catalog import CLASSES, EXTERNAL, SPLITS, TEST, TRAIN, TUMOUR, VALIDATION
+from brain_tumor.data.catalog import CLASSES, EXTERNAL, SPLITS, TUMOUR
 from brain_tumor.data.images import Frame, Pixels, Reader
 from brain_tumor.errors import UserError
 from brain_tumor.files import atomic_file, write_json
@@ -18,7 +18,7 @@ ORIGIN = "origin.json"
 INDEX_COLUMNS = ("path", "class", "augmented", "group", *Frame._fields)
 
 UNKNOWN_TUMOUR = len(CLASSES)
-"""Label of a picture with a tumour whose type is not known."""
+"""Label of an image with a tumour of unknown type."""
 
 _LABELS = {name: number for number, name in enumerate((*CLASSES, TUMOUR))}
 
@@ -29,8 +29,8 @@ class SplitArrays:
 
     Attributes:
         images: (images, size, size), grey values 0 to 255; a read-only memory map.
-        index: a row an image: `path`, `class`, `copy` (0 for the original, then 1, 2, …), `group` of copies, and what
-            part of the original picture was cut out: `left`, `top`, `right`, `bottom`, in shares of its sides.
+        index: a row an image: `path`, `class`, `augmented` (0 for the original, then 1, 2, …), `group` of duplicates,
+            and its frame in the original picture: `left`, `top`, `right`, `bottom`, in shares of the sides.
     """
 
     images: Pixels
@@ -46,7 +46,7 @@ class SplitArrays:
 
     @property
     def frames(self) -> list[Frame]:
-        """What part of its picture each image shows."""
+        """The place of each image in its picture."""
         return [Frame(*row) for row in self.index[list(Frame._fields)].itertuples(index=False)]
 
 
@@ -55,10 +55,10 @@ class Arrays:
     """All splits, and how they were read.
 
     Attributes:
-        train: originals and augmented copies.
+        train: originals and augmented images.
         validation: originals only.
         test: originals only.
-        external: what is held back of further data sets, originals only; None where the study has none.
+        external: the external test set, originals only; None where the study has none.
         reader: what prediction must do to read a file likewise.
         split_digest: SHA-256 of the split that they come from.
     """
@@ -82,7 +82,7 @@ def write_split_arrays(folder: Path, name: str, images: Pixels, index: pd.DataFr
     with atomic_file(folder / f"{name}.npy") as temporary:
         np.save(temporary, images, allow_pickle=False)
     with atomic_file(folder / f"{name}.csv") as temporary:
-        index.to_csv(temporary, index=False)
+        index.to_csv(temporary, index=False)  # with all digits: outlines are placed by the frames
 
 
 def write_origin(folder: Path, reader: Reader, split_digest: str) -> None:
@@ -96,11 +96,11 @@ def open_arrays(folder: Path) -> Arrays:
     Raises:
         UserError: a file is not there, or images and index do not agree.
     """
-    parts = {name: _open_split(folder, name) for name in SPLITS}
+    train, validation, test = (_open_split(folder, name) for name in SPLITS)
     origin = json.loads(_present(folder / ORIGIN).read_text(encoding="utf-8"))
     reader = Reader.model_validate(origin["reader"])
     external = _open_split(folder, EXTERNAL) if (folder / f"{EXTERNAL}.csv").exists() else None
-    return Arrays(parts[TRAIN], parts[VALIDATION], parts[TEST], external, reader, origin["split_digest"])
+    return Arrays(train, validation, test, external, reader, origin["split_digest"])
 
 
 def _open_split(folder: Path, name: str) -> SplitArrays:

@@ -6,23 +6,25 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from brain_tumor.errors import UserError
-from brain_tumor.files import atomic_file, file_digest
+from brain_tumor.files import file_digest, write_csv
 
 CLASSES = ("glioma", "meningioma", "notumor", "pituitary")
 
 TUMOUR = "tumor"
-"""Class of a picture with a tumour whose type is not known: no class that is predicted, see `training/task.py`."""
+"""Class of an image with a tumour of unknown type: no class that is predicted, see `training/task.py`."""
 
 HEALTHY = "notumor"
 """The one of `CLASSES` that is no tumour."""
 
-TRAINING, TESTING = "Training", "Testing"
-"""The published folders, and the values of the column `part`.
+HEALTHY_INDEX = CLASSES.index(HEALTHY)
 
-It is empty where a set has no such folders, and the set's name for images of a further set.
+TRAINING, TESTING = "Training", "Testing"
+"""The published folders, and the values of the column `folder`.
+
+It is empty where a data set has no such folders. For external data it is the name of their set.
 """
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
@@ -31,24 +33,24 @@ ANNOTATIONS_FOLDER = "annotations"
 """Folder of `data/raw` that holds `slices.csv` and `outlines.csv` where patients and outlines are known."""
 
 EXTERNAL_FOLDER = "additional"
-"""Folder of `data/raw` that holds further sets: in each a folder a class, `TUMOUR` among them."""
+"""Folder of `data/raw` that holds external data: a folder a set, in it a folder a class, `TUMOUR` among them."""
 
 TRAIN, VALIDATION, TEST, EXTERNAL, EXCLUDED = "train", "validation", "test", "external", "excluded"
-"""The values of the column `split`; `EXTERNAL` is held back of further sets, for measurement."""
+"""The values of the column `split`; `EXTERNAL` is the external test set."""
 
 SPLITS = (TRAIN, VALIDATION, TEST)
-"""What every study has; `EXTERNAL` only one with further sets."""
+"""What every study has; `EXTERNAL` only one with external data."""
 
 SPLIT_COLUMNS = ("path", "class", "folder", "split", "reason", "group", "patient", "digest")
 """Columns of `data/split.csv`; all are text, and empty where nothing is known.
 
 `path` is relative to `data/raw` with forward slashes, `digest` the SHA-256 of the file, `group` the name of the group
-of copies (the smallest path in it), `reason` why an image is excluded.
+of duplicates (the smallest path in it), `reason` why an image is excluded.
 """
 
 
 def read_catalog(root: Path) -> pd.DataFrame:
-    """List the images below `root`, sorted by path: columns `path, class, part, digest`.
+    """List the images below `root`, sorted by path: columns `path, class, folder, digest`.
 
     Raises:
         UserError: no images, an unknown class folder, or an empty class.
@@ -56,32 +58,31 @@ def read_catalog(root: Path) -> pd.DataFrame:
     if not root.is_dir():
         raise UserError(f"{root} is no folder: run the download stage first")
     rows = []
-    additional = _external_folders(root)
-    for folder, part in _published_folders(root) + additional:
-        classes = (*CLASSES, TUMOUR) if (folder, part) in additional else CLASSES
-        for class_folder in sorted(path for path in folder.iterdir() if path.is_dir()):
+    published, external = _published_folders(root), _external_folders(root)
+    for parent, name in published + external:
+        classes = (*CLASSES, TUMOUR) if (parent, name) in external else CLASSES
+        for class_folder in sorted(path for path in parent.iterdir() if path.is_dir()):
             if class_folder.name in (ANNOTATIONS_FOLDER, EXTERNAL_FOLDER):
                 continue
             if class_folder.name not in classes:
                 raise UserError(f"{class_folder}: unknown class folder, expected {', '.join(classes)}")
             for file in sorted(class_folder.iterdir()):
                 if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith("."):
-                    rows.append((file.relative_to(root).as_posix(), class_folder.name, part, file_digest(file)))
+                    rows.append((file.relative_to(root).as_posix(), class_folder.name, name, file_digest(file)))
     catalog = pd.DataFrame(rows, columns=["path", "class", "folder", "digest"], dtype=str)
     if catalog.empty:
         raise UserError(f"{root} holds no images: expected folders {', '.join(CLASSES)}")
-    for folder, part in _published_folders(root):
-        present = set(catalog.loc[catalog["folder"] == part, "class"])
-        for name in sorted(set(CLASSES) - present):
-            raise UserError(f"{folder / name} holds no images: every class needs some")
+    for parent, name in published:
+        for missing in sorted(set(CLASSES) - set(catalog.loc[catalog["folder"] == name, "class"])):
+            raise UserError(f"{parent / missing} holds no images: every class needs some")
     return catalog.sort_values("path", ignore_index=True)
 
 
 def main_set(images: pd.DataFrame) -> pd.DataFrame:
-    """The images that are not of a further set.
+    """The images that are not external.
 
     Args:
-        images: column `part`.
+        images: column `folder`.
     """
     return images[images["folder"].isin((TRAINING, TESTING, ""))]
 
@@ -94,8 +95,7 @@ def write_split(path: Path, split: pd.DataFrame) -> None:
     """
     if set(split.columns) != set(SPLIT_COLUMNS) or split["path"].duplicated().any():
         raise ValueError(f"expected one row a path and the columns {SPLIT_COLUMNS}, got {tuple(split.columns)}")
-    with atomic_file(path) as temporary:
-        split.loc[:, list(SPLIT_COLUMNS)].to_csv(temporary, index=False)
+    write_csv(path, split[list(SPLIT_COLUMNS)])
 
 
 def read_split(path: Path) -> pd.DataFrame:
@@ -113,13 +113,31 @@ def read_split(path: Path) -> pd.DataFrame:
 
 
 def published_duplicates(split: pd.DataFrame) -> set[str]:
-    """Paths of the published test images that have a copy in the published training set, under any protocol.
+    """Paths of the published test images that have a duplicate in the published training set, under any protocol.
 
     Args:
         split: `SPLIT_COLUMNS`.
     """
     groups = split.loc[split["folder"] == TRAINING, "group"]
     return set(split.loc[(split["folder"] == TESTING) & split["group"].isin(groups), "path"])
+
+
+def scores_and_labels(scores: ArrayLike, labels: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Check that scores of images and their labels belong together, and give both as arrays.
+
+    Args:
+        scores: (images, classes), probabilities or logits.
+        labels: (images,), class indices.
+
+    Raises:
+        ValueError: no images, shapes that do not agree, or a label that is no class index.
+    """
+    values, truth = np.asarray(scores, np.float64), np.asarray(labels)
+    if values.ndim != 2 or truth.shape != values.shape[:1] or not len(truth):
+        raise ValueError(f"scores {values.shape}, labels {truth.shape}: expected (images, classes) and (images,)")
+    if not np.issubdtype(truth.dtype, np.integer) or truth.min() < 0 or truth.max() >= values.shape[1]:
+        raise ValueError(f"labels must be integers from 0 to {values.shape[1] - 1}")
+    return values, truth.astype(np.int64)
 
 
 def digest_order(paths: Sequence[str]) -> list[int]:
@@ -133,8 +151,8 @@ def evenly_spaced(total: int, wanted: int) -> NDArray[np.int64]:
 
 
 def _published_folders(root: Path) -> list[tuple[Path, str]]:
-    parts = [(root / part, part) for part in (TRAINING, TESTING) if (root / part).is_dir()]
-    return parts or [(root, "")]
+    folders = [(root / name, name) for name in (TRAINING, TESTING) if (root / name).is_dir()]
+    return folders or [(root, "")]
 
 
 def _external_folders(root: Path) -> list[tuple[Path, str]]:

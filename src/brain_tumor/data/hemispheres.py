@@ -1,8 +1,8 @@
-"""Heads made of one half and its mirror image.
+"""Heads made of one hemisphere and its mirror image.
 
-Where a tumour lies on one side alone, the other half makes a head without one, of the same patient, source and kind of
-picture: what no collection of tumours has by itself. Filling in from the other hemisphere is an old remedy where
-software wants brains without lesions (Radwan et al., Virtual brain grafting, NeuroImage 2021).
+Where a tumour lies on one side alone, the other hemisphere makes a head without one, of the same patient, source and
+kind of picture: what no collection of tumours has by itself. To fill in from the other hemisphere is an old remedy
+where software wants brains without lesions (Radwan et al., Virtual brain grafting, NeuroImage 2021).
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,8 +22,7 @@ _MIDLINE = 0.025
 
 _BORDER = 0.05  # share of the side that is left out of the comparison with the mirror image
 _ALIKE = 0.35
-"""Least correlation with its mirror image of a picture that has a left and a right half; seen from the side a head has
-none."""
+"""Least correlation with its mirror image of a picture that shows two hemispheres; from the side a head shows one."""
 
 
 def tumour_sides(images: Pixels, masks: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -35,7 +34,7 @@ def tumour_sides(images: Pixels, masks: NDArray[np.bool_]) -> NDArray[np.int64]:
 
     Returns:
         (images,), `LEFT` or `RIGHT`; `NEITHER` where it comes near the middle, there is none, or the picture has no
-        two like halves.
+        two like hemispheres.
     """
     columns = np.asarray(widen(masks).any(axis=1))
     width = masks.shape[2]
@@ -53,7 +52,7 @@ def one_sided(
     Args:
         outlines: by path, in fractions of the file's width and height.
         paths: of the images.
-        frames: what part of its file each image shows.
+        frames: the place of each image in its file.
         images: (images, side, side), cropped to the head.
 
     Returns:
@@ -70,11 +69,11 @@ def opposite(sides: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def mirrored_hemispheres(images: Pixels, sides: NDArray[np.int64]) -> Pixels:
-    """Heads whose two halves are alike.
+    """Heads whose hemispheres mirror each other.
 
     Args:
         images: (images, side, side), of an even number of columns.
-        sides: (images,), the half that is kept, `LEFT` or `RIGHT`; the other becomes its mirror image.
+        sides: (images,), the hemisphere that is kept, `LEFT` or `RIGHT`; the other becomes its mirror image.
 
     Returns:
         New images.

@@ -25,7 +25,7 @@ def masks_at_model_size(
     Args:
         outlines: by path, in fractions of the file's width and height.
         paths: of the images.
-        frames: what part of its file each image shows.
+        frames: the place of each image in its file.
         size: pixels a side.
 
     Returns:

@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from brain_tumor.data.catalog import scores_and_labels
+
 Floats = NDArray[np.float64]
 
 COVERAGES = (0.9, 0.95)
@@ -29,14 +31,12 @@ def class_thresholds(probabilities: ArrayLike, labels: ArrayLike, coverage: floa
         that it is in every set.
 
     Raises:
-        ValueError: shapes that do not agree, or a coverage out of range.
+        ValueError: as `scores_and_labels`, or a coverage out of range.
 
     Source: Vovk, Conditional validity of inductive conformal predictors, 2012; Sadinle et al., Least ambiguous
     set-valued classifiers with bounded error levels, 2019.
     """
-    values, truth = np.asarray(probabilities, np.float64), np.asarray(labels)
-    if values.ndim != 2 or truth.shape != values.shape[:1]:
-        raise ValueError(f"probabilities {values.shape}, labels {truth.shape}: expected (images, classes), (images,)")
+    values, truth = scores_and_labels(probabilities, labels)
     if not 0 < coverage < 1:
         raise ValueError(f"a coverage of {coverage}: expected above 0 and below 1")
     thresholds = np.ones(values.shape[1])

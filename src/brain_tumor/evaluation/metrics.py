@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import classification_report, confusion_matrix
 
+from brain_tumor.data.catalog import scores_and_labels
+
 Floats = NDArray[np.float64]
 
 OVERALL = ("accuracy", "balanced_accuracy", "macro_f1", "mcc", "kappa", "auroc", "log_loss", "brier")
@@ -40,7 +42,7 @@ def overall_scores(probabilities: ArrayLike, labels: ArrayLike, weights: ArrayLi
         (samples, scores); NaN where undefined.
 
     Raises:
-        ValueError: no images, shapes that do not agree, values that are no probabilities, or an unknown label.
+        ValueError: as `scores_and_labels`, or rows that are no probabilities.
     """
     values, truth, weight = _checked(probabilities, labels, weights)
     counts = _weighted_confusion(values, truth, weight)
@@ -142,19 +144,13 @@ def tumour_sensitivity(probabilities: ArrayLike, healthy: int, weights: ArrayLik
 def _checked(
     probabilities: ArrayLike, labels: ArrayLike, weights: ArrayLike | None
 ) -> tuple[Floats, NDArray[np.int64], Floats]:
-    values, truth = np.asarray(probabilities, np.float64), np.asarray(labels)
-    if truth.ndim != 1 or not len(truth) or values.ndim != 2 or len(values) != len(truth):
-        raise ValueError(
-            f"probabilities {values.shape} and labels {truth.shape}: expected (images, classes) and (images,)"
-        )
-    if not np.issubdtype(truth.dtype, np.integer) or truth.min() < 0 or truth.max() >= values.shape[1]:
-        raise ValueError(f"labels must be integers from 0 to {values.shape[1] - 1}")
+    values, truth = scores_and_labels(probabilities, labels)
     if not (np.all(values >= 0) and np.allclose(values.sum(axis=1), 1, rtol=0, atol=1e-3)):
         raise ValueError("every row of probabilities must be non-negative and sum to 1")
     weight = np.ones((1, len(truth))) if weights is None else np.asarray(weights, np.float64)
     if weight.ndim != 2 or weight.shape[1] != len(truth) or not np.all(weight >= 0):
         raise ValueError(f"weights {weight.shape}: expected (samples, {len(truth)}), none negative")
-    return values, truth.astype(np.int64), weight
+    return values, truth, weight
 
 
 def _weighted_confusion(values: Floats, truth: NDArray[np.int64], weight: Floats) -> Floats:

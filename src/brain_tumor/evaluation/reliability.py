@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from brain_tumor.data.catalog import scores_and_labels
+
 BINS = 15
 
 
@@ -22,7 +24,7 @@ def expected_calibration_error(probabilities: ArrayLike, labels: ArrayLike, bins
         0 to 1.
 
     Raises:
-        ValueError: no images, or shapes that do not agree.
+        ValueError: as `scores_and_labels`.
 
     Source: Nixon et al., Measuring Calibration in Deep Learning, 2019, section 4.2.
     """
@@ -45,9 +47,7 @@ def reliability(probabilities: ArrayLike, labels: ArrayLike, bins: int = BINS) -
     Returns:
         A row a bin: `confidence` and `accuracy` (means), `images`.
     """
-    values, truth = np.asarray(probabilities, np.float64), np.asarray(labels)
-    if values.ndim != 2 or truth.shape != values.shape[:1] or not len(truth):
-        raise ValueError(f"probabilities {values.shape}, labels {truth.shape}: expected (images, classes), (images,)")
+    values, truth = scores_and_labels(probabilities, labels)
     confidence = values.max(axis=1)
     right = values.argmax(axis=1) == truth
     first = np.searchsorted(np.sort(confidence), confidence)  # images of lower confidence

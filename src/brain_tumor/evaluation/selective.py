@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from brain_tumor.data.catalog import scores_and_labels
+
 
 def risk_coverage(probabilities: ArrayLike, labels: ArrayLike) -> pd.DataFrame:
     """Share of wrong predictions among the most confident ones, for every number of them.
@@ -19,13 +21,11 @@ def risk_coverage(probabilities: ArrayLike, labels: ArrayLike) -> pd.DataFrame:
         (share of images answered) and `risk` (share of those that is wrong).
 
     Raises:
-        ValueError: no images, or shapes that do not agree.
+        ValueError: as `scores_and_labels`.
 
     Source: El-Yaniv and Wiener, On the foundations of noise-free selective classification, JMLR 2010.
     """
-    values, truth = np.asarray(probabilities, np.float64), np.asarray(labels)
-    if values.ndim != 2 or truth.shape != values.shape[:1] or not len(truth):
-        raise ValueError(f"probabilities {values.shape}, labels {truth.shape}: expected (images, classes), (images,)")
+    values, truth = scores_and_labels(probabilities, labels)
     confidence = values.max(axis=1)
     order = np.argsort(-confidence, kind="stable")
     ends = np.flatnonzero(np.diff(confidence[order], append=-np.inf))  # last image of each confidence

@@ -7,6 +7,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 
+from brain_tumor.data.catalog import scores_and_labels
+
 Floats = NDArray[np.float64]
 
 _SCALES = (0.05, 20.0)
@@ -45,15 +47,15 @@ def fit_calibration(logits: ArrayLike, labels: ArrayLike, class_weights: ArrayLi
             each happen to be held out.
 
     Raises:
-        ValueError: no images, shapes that do not agree, or values that are not finite.
+        ValueError: as `scores_and_labels`, or logits that are not finite.
 
     Source: bias-corrected temperature scaling, Alexandari et al., Maximum Likelihood with Bias-Corrected Calibration
     is Hard-To-Beat at Label Shift Adaptation, ICML 2020, section 3; without offsets Guo et al., On Calibration of
     Modern Neural Networks, ICML 2017, section 4.2.
     """
-    values, truth = np.asarray(logits, np.float64), np.asarray(labels)
-    if values.ndim != 2 or truth.shape != values.shape[:1] or not len(truth) or not np.isfinite(values).all():
-        raise ValueError(f"logits {values.shape}, labels {truth.shape}: expected finite (images, classes), (images,)")
+    values, truth = scores_and_labels(logits, labels)
+    if not np.isfinite(values).all():
+        raise ValueError("expected finite logits")
     classes = values.shape[1]
     weights = np.ones(len(truth)) if class_weights is None else np.asarray(class_weights, np.float64)[truth]
     hits = np.eye(classes)[truth]
