@@ -10,7 +10,8 @@ from matplotlib.path import Path as PolygonPath
 from brain_tumor.data.annotations import format_outline, outline_mask, read_outlines, read_slices
 from brain_tumor.errors import UserError
 
-SLICES = "image,slice,mirrored,patient,label,fold\nglioma/a.jpg,007,0,P1,glioma,5\nglioma/b.jpg,007,1,P1,pituitary,5\n"
+SLICES = "image,slice,patient,label\nglioma/a.jpg,007,P1,glioma\nglioma/b.jpg,007,P1,pituitary\n"
+WITH_OTHERS = "image,slice,mirrored,patient,label\nglioma/a.jpg,007,0,P1,glioma\nglioma/b.jpg,007,,P1,pituitary\n"
 OUTLINES = 'image,outline\nglioma/a.jpg,"0.1,0.2 0.5,0.2 0.5,0.9"\n'
 
 
@@ -25,31 +26,29 @@ def test_nothing_is_known_without_the_files(tmp_path):
     assert read_outlines(tmp_path) == {}
 
 
-def test_slices_keep_their_names_as_text(raw):
-    (raw / "annotations/slices.csv").write_text(SLICES)
+@pytest.mark.parametrize("text", [SLICES, WITH_OTHERS])
+def test_slices_are_text_and_other_columns_are_passed_over(raw, text):
+    (raw / "annotations/slices.csv").write_text(text)
 
     slices = read_slices(raw)
 
     assert slices.to_dict("list") == {
         "image": ["glioma/a.jpg", "glioma/b.jpg"],
         "slice": ["007", "007"],
-        "mirrored": [False, True],
         "patient": ["P1", "P1"],
         "label": ["glioma", "pituitary"],
-        "fold": [5, 5],
     }
 
 
 @pytest.mark.parametrize(
     ("old", "new", "named"),
     [
-        ("P1,glioma,5", "P1,glioma,6", "line 2: fold is '6'"),
-        ("007,1", "007,yes", "line 3: mirrored is 'yes'"),
-        ("pituitary,5", "pituitry,5", "line 3: label is 'pituitry'"),
-        ("007,1,P1", "007,1,", "line 3: patient is empty"),
+        ("pituitary", "pituitry", "line 3: label is 'pituitry'"),
+        ("P1,pituitary", ",pituitary", "line 3: patient is empty"),
         ("b.jpg", "a.jpg", "line 3: glioma/a.jpg is named twice"),
         ("image,slice", "image,cheng_slice", "columns image, cheng_slice"),
-        ("pituitary,5", "pituitary,5,9", "cannot be read as CSV"),
+        ("pituitary", "pituitary,9", "cannot be read as CSV"),
+        (SLICES, "", "cannot be read as CSV"),
     ],
 )
 def test_malformed_slices_name_file_and_line(raw, old, new, named):
@@ -62,13 +61,6 @@ def test_malformed_slices_name_file_and_line(raw, old, new, named):
     assert str(path) in str(error.value)
     assert named in str(error.value)
     assert "\n" not in str(error.value)
-
-
-def test_empty_file_is_refused(raw):
-    (raw / "annotations/slices.csv").write_text("")
-
-    with pytest.raises(UserError, match=r"slices\.csv cannot be read"):
-        read_slices(raw)
 
 
 def test_outlines_are_points(raw):

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from scipy.io import savemat
 
 from brain_tumor.data.annotations import outline_mask, read_outlines, read_slices
 from brain_tumor.data.catalog import CLASSES
@@ -17,7 +16,6 @@ from brain_tumor.errors import UserError
 HEIGHT, WIDTH = 120, 140
 PATIENTS = {1: "100360", 2: "MR040240B", 3: "MR040240C", 4: "12A7"}
 SLICE_LABELS = {1: 1, 2: 2, 3: 2, 4: 3}
-FOLDS = {1: 5, 2: 2, 3: 2, 4: 1}
 
 
 def draw(number):
@@ -51,21 +49,8 @@ def mat_bytes(number, **changes):
     return bytes(content)
 
 
-def fold_bytes():
-    file = io.BytesIO()
-    with h5py.File(file, "w", userblock_size=512) as data:
-        data["cvind"] = np.array([list(FOLDS.values())], np.float64)
-    return file.getvalue()
-
-
-def old_fold_bytes():
-    file = io.BytesIO()
-    savemat(file, {"cvind": np.array([[fold] for fold in FOLDS.values()])})
-    return file.getvalue()
-
-
 def figshare_files():
-    return {f"{number}.mat": mat_bytes(number) for number in PATIENTS} | {"cvind.mat": fold_bytes(), "README.txt": b"?"}
+    return {f"{number}.mat": mat_bytes(number) for number in PATIENTS} | {"cvind.mat": b"folds", "README.txt": b"?"}
 
 
 def write_files(folder, files):
@@ -119,7 +104,6 @@ FORMS = {
         {
             "one.zip": zip_bytes({"1.mat": mat_bytes(1), "2.mat": mat_bytes(2)}),
             "two.zip": zip_bytes({"sub/3.mat": mat_bytes(3), "4.mat": mat_bytes(4)}),
-            "cvind.mat": old_fold_bytes(),
         },
     ),
     "one archive of all": lambda folder: (
@@ -129,7 +113,7 @@ FORMS = {
                 "1512427.zip": zip_bytes(
                     {
                         "one.zip": zip_bytes({f"{number}.mat": mat_bytes(number) for number in PATIENTS}),
-                        "cvind.mat": fold_bytes(),
+                        "cvind.mat": b"folds",
                     }
                 )
             },
@@ -144,12 +128,10 @@ def test_each_picture_of_a_slice_is_found_and_no_other(tmp_path, raw, make):
     write_annotations(make(tmp_path / "figshare"), raw)
 
     slices = read_slices(raw)
-    found = {row.image: (int(row.slice), int(row.mirrored), row.patient) for row in slices.itertuples()}
-    assert found == TRUTH
-    for row in slices.itertuples():
-        number = int(row.slice)
-        assert row.label == LABELS[SLICE_LABELS[number]]
-        assert row.fold == FOLDS[number]
+    assert {row.image: (int(row.slice), row.patient) for row in slices.itertuples()} == {
+        path: (number, patient) for path, (number, _, patient) in TRUTH.items()
+    }
+    assert list(slices["label"]) == [LABELS[SLICE_LABELS[int(number)]] for number in slices["slice"]]
 
 
 def test_the_outline_lies_where_the_tumour_is_in_the_picture(tmp_path, raw):
@@ -192,9 +174,7 @@ def test_match_agrees_with_numpy(monkeypatch):
 
 BAD = {
     "empty folder": ({}, "neither cheng_slices.csv nor .mat files"),
-    "no folds": ({"1.mat": mat_bytes(1)}, "cvind.mat"),
-    "folds of others": ({"5.mat": mat_bytes(1), "cvind.mat": fold_bytes()}, "cvind.mat"),
-    "no slice": ({"cvind.mat": fold_bytes()}, "neither"),
+    "no slice": ({"cvind.mat": b"folds"}, "neither"),
     "cut off": ({"1.mat": mat_bytes(1)[:3_000]}, "1.mat"),
     "0 bytes": ({"1.mat": b""}, "1.mat"),
     "other name": ({"one.mat": mat_bytes(1)}, "one.mat"),
@@ -203,8 +183,6 @@ BAD = {
     "empty mask": ({"1.mat": mat_bytes(1, tumorMask=np.zeros((WIDTH, HEIGHT)))}, "no tumour"),
     "mask of another size": ({"1.mat": mat_bytes(1, tumorMask=np.ones((9, 9)))}, "mask of shape"),
     "damaged archive": ({"a.zip": zip_bytes({"1.mat": mat_bytes(1)})[:500]}, "a.zip"),
-    "folds of 0 bytes": ({"1.mat": mat_bytes(1), "cvind.mat": b""}, "cvind.mat"),
-    "old folds cut off": ({"1.mat": mat_bytes(1), "cvind.mat": old_fold_bytes()[:150]}, "cvind.mat"),
 }
 
 

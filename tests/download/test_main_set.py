@@ -23,7 +23,8 @@ from ruamel.yaml import YAML
 from brain_tumor.data.catalog import CLASSES
 from brain_tumor.download import main_set as module
 from brain_tumor.download.main_set import MAIN_SET, MAIN_SET_DIGEST, MANIFEST, content_digest
-from brain_tumor.download.phantom.write import MIN_PATIENTS, write_phantom
+from brain_tumor.download.phantom.plan import MIN_PATIENTS
+from brain_tumor.download.phantom.write import write_phantom
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -491,9 +492,7 @@ def test_a_file_in_place_of_the_folder_raw_is_named(project, own):
 
 def annotate(folder, image="Training/glioma/0.JPG"):
     (folder / "annotations").mkdir()
-    (folder / "annotations" / "slices.csv").write_text(
-        f"image,slice,mirrored,patient,label,fold\n{image},7,0,P1,glioma,2\n"
-    )
+    (folder / "annotations" / "slices.csv").write_text(f"image,slice,patient,label\n{image},7,P1,glioma\n")
     (folder / "annotations" / "outlines.csv").write_text(f'image,outline\n{image},"0.1,0.1 0.2,0.1 0.2,0.3"\n')
 
 
@@ -549,7 +548,7 @@ def test_annotations_of_the_main_set_are_written_in_our_form(project, main_set, 
 
     raw = project.download(dataset=MAIN_SET, annotations=True)
 
-    slices = "image,slice,mirrored,patient,label,fold\nTraining/glioma/0.JPG,7,0,P1,glioma,2\n"
+    slices = "image,slice,patient,label\nTraining/glioma/0.JPG,7,P1,glioma\n"
     assert raw.pop("annotations/slices.csv").decode() == slices
     assert raw.pop("annotations/outlines.csv").decode() == outlines
     assert raw == contents(main_set)

@@ -1,4 +1,4 @@
-"""The drawn set against the truth that it states."""
+"""The phantom against the truth that it states."""
 
 import hashlib
 from collections import Counter
@@ -14,7 +14,8 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from brain_tumor.data.annotations import outline_mask, read_outlines, read_slices
 from brain_tumor.data.catalog import CLASSES, TESTING, TRAINING, read_catalog
 from brain_tumor.data.images import read_image, read_images
-from brain_tumor.download.phantom.write import DUPLICATE_KINDS, MIN_PATIENTS, ORIGINAL, plan_phantom, write_phantom
+from brain_tumor.download.phantom.plan import DUPLICATE_KINDS, MIN_PATIENTS, ORIGINAL, plan_phantom
+from brain_tumor.download.phantom.write import write_phantom
 
 SEED = 5
 
@@ -81,13 +82,7 @@ def test_files_and_annotations_are_as_planned(raw, files, outlines):
     assert len(slices) == len(files)
     for file in files:
         row = slices.loc[file.path]
-        assert (row["slice"], row["patient"], row["label"], row["fold"]) == (
-            file.slice,
-            file.patient,
-            file.label,
-            file.fold,
-        )
-        assert row["mirrored"] == (file.kind == "mirrored")
+        assert (row["slice"], row["patient"], row["label"]) == (file.slice, file.patient, file.label)
         with Image.open(raw / file.path) as image:
             assert image.mode == file.mode
             assert 150 <= max(image.size) <= 640
@@ -107,19 +102,19 @@ def test_file_names_are_only_numbers(files):
 @pytest.mark.parametrize(("patients", "seed"), [(16, 0), (16, 17), (23, 3), (60, 17), (60, 99)])
 def test_plan_has_what_makes_the_real_set_hard(patients, seed):
     files = plan_phantom(seed, patients)
-    test = [file for file in files if file.part == TESTING]
-    in_training = {file.slice for file in files if file.part == TRAINING}
+    test = [file for file in files if file.folder == TESTING]
+    in_training = {file.slice for file in files if file.folder == TRAINING}
     leaked = [file for file in test if file.slice in in_training]
 
-    assert all(count >= 6 for count in Counter(file.folder for file in test).values())
+    assert all(count >= 6 for count in Counter(file.class_folder for file in test).values())
     assert 0.15 <= len(test) / len(files) <= 0.25
     assert 0.25 <= len(leaked) / len(test) <= 0.42
     assert {file.label for file in leaked} == set(CLASSES)
     tested = {file.slice for file in test}
-    assert {file.kind for file in files if file.part == TRAINING and file.slice in tested} == set(DUPLICATE_KINDS)
+    assert {file.kind for file in files if file.folder == TRAINING and file.slice in tested} == set(DUPLICATE_KINDS)
     assert {file.mode for file in files} == {"L", "RGB", "RGBA", "P"}
     assert len({file.patient for file in files}) == patients
-    patients_of = {part: {file.patient for file in files if file.part == part} for part in (TRAINING, TESTING)}
+    patients_of = {name: {file.patient for file in files if file.folder == name} for name in (TRAINING, TESTING)}
     assert len(patients_of[TESTING] - patients_of[TRAINING]) == 0
     assert len({file.path for file in files}) == len(files)
 
@@ -131,21 +126,19 @@ def test_default_size():
 @pytest.mark.parametrize("seed", range(5))
 def test_two_files_have_a_wrong_label(seed):
     files = plan_phantom(seed, MIN_PATIENTS)
-    wrong = [file for file in files if file.folder != file.label]
-    groups_with_two_labels = {
-        file.slice for file in files for other in files if file.slice == other.slice and file.folder != other.folder
-    }
+    wrong = [file for file in files if file.class_folder != file.label]
+    places = {(file.slice, file.class_folder) for file in files}
+    groups_with_two_labels = {name for name, count in Counter(name for name, _ in places).items() if count > 1}
 
     assert len(wrong) == 2
-    assert all(file.part == TRAINING for file in wrong)
+    assert all(file.folder == TRAINING for file in wrong)
     assert len(groups_with_two_labels & {file.slice for file in wrong}) == len(groups_with_two_labels) == 1
 
 
-def test_patients_have_one_class_and_one_fold():
-    table = pd.DataFrame([(file.patient, file.label, file.fold) for file in plan_phantom(1)])
+def test_patients_have_one_class():
+    table = pd.DataFrame([(file.patient, file.label) for file in plan_phantom(1)])
 
-    assert (table.groupby(0).nunique() == 1).all(axis=None)
-    assert (table.groupby(1)[2].unique().map(len) == 5).all()  # every class in every fold
+    assert (table.groupby(0)[1].nunique() == 1).all()
 
 
 def test_too_few_patients_are_refused():
@@ -153,10 +146,10 @@ def test_too_few_patients_are_refused():
         plan_phantom(0, MIN_PATIENTS - 1)
 
 
-# --- Copies -----------------------------------------------------------------------------------------------------------
+# --- Duplicates -------------------------------------------------------------------------------------------------------
 
 
-def test_copies_by_kind(raw, files, correlations):
+def test_duplicates_by_kind(raw, files, correlations):
     originals = {file.slice: index for index, file in enumerate(files) if file.kind == ORIGINAL}
     lowest = dict.fromkeys(DUPLICATE_KINDS, 0.999) | {"adjusted": 0.95}
 
@@ -179,7 +172,7 @@ def test_sizes_change_only_where_the_kind_says(raw, files):
                 assert image.size == original.size
 
 
-def test_mirrored_copies_are_mirrored(raw, files):
+def test_mirrored_duplicates_are_mirrored(raw, files):
     originals = {file.slice: file for file in files if file.kind == ORIGINAL}
     mirrored = [file for file in files if file.kind == "mirrored"]
 
@@ -192,7 +185,7 @@ def test_mirrored_copies_are_mirrored(raw, files):
         assert turned > as_it_is
 
 
-def test_neighbouring_slices_are_alike_but_no_copies(files, correlations, same_slice):
+def test_neighbouring_slices_are_alike_but_no_duplicates(files, correlations, same_slice):
     views = np.array([f"{file.patient} {file.plane}" for file in files])
     neighbours = (views[:, None] == views[None]) & ~same_slice
 
@@ -260,7 +253,7 @@ def test_tumours_lie_where_their_class_grows(raw, files, outlines):
     assert np.median(to_surface["meningioma"]) > 0.7 > np.median(to_surface["pituitary"])
 
 
-def test_outlines_follow_their_copies(files, outlines):
+def test_outlines_follow_their_duplicates(files, outlines):
     originals = {file.slice: outlines.get(file.path) for file in files if file.kind == ORIGINAL}
     compared = Counter()
     for file in files:

@@ -1,5 +1,6 @@
 """What is known of single images beyond their class: slice, patient and tumour outline, read from `data/raw`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -15,18 +16,15 @@ Outline = NDArray[np.float64]
 
 SLICES_FILE, OUTLINES_FILE = "slices.csv", "outlines.csv"
 
-SLICE_COLUMNS = ("image", "slice", "mirrored", "patient", "label", "fold")
+SLICE_COLUMNS = ("image", "slice", "patient", "label")
 """Columns of `slices.csv`.
 
-`image` is a path relative to `data/raw`; two images are copies of one another exactly if they name the same `slice`;
-`mirrored` is 1 for the mirror image of the slice, else 0; `label` is the true class, whatever the folder says; `fold`
-is a cut by patient, 1 to `FOLDS`.
+`image` is a path relative to `data/raw`; two images are duplicates exactly if they name the same `slice`; `label` is
+the true class, whatever the folder says.
 """
 
 OUTLINE_COLUMNS = ("image", "outline")
 """Columns of `outlines.csv`; `outline` is `x,y x,y …` as in `Outline`. Images without a tumour have no row."""
-
-FOLDS = 5
 
 _TOLERANCE = 0.05  # an outline drawn by hand may leave the picture by so much of its side
 _SUBPIXEL_BITS = 4
@@ -36,26 +34,19 @@ def read_slices(raw: Path) -> pd.DataFrame | None:
     """Read `annotations/slices.csv` below `raw`.
 
     Returns:
-        A row an annotated image with `SLICE_COLUMNS`: text, but for `mirrored` (bool) and `fold` (int). None if the
-        set has no such file.
+        A row an annotated image with `SLICE_COLUMNS`, all text. None if the set has no such file.
 
     Raises:
-        UserError: other columns, an image named twice, an empty field, or a value that is not allowed.
+        UserError: as `read_table`, or a label that is no class.
     """
     path = raw / ANNOTATIONS_FOLDER / SLICES_FILE
-    table = _read_table(path, SLICE_COLUMNS)
-    if table is None:
+    if not path.exists():
         return None
-    allowed = {
-        "mirrored": ("0", "1"),
-        "label": CLASSES,
-        "fold": tuple(str(fold) for fold in range(1, FOLDS + 1)),
-    }
-    for column, values in allowed.items():
-        for row in np.flatnonzero(~table[column].isin(values)):
-            got = table[column].iloc[row]
-            raise UserError(f"{path}, line {row + 2}: {column} is {got!r}, expected {', '.join(values)}")
-    return table.assign(mirrored=table["mirrored"] == "1", fold=table["fold"].astype(int))
+    table = read_table(path, SLICE_COLUMNS)
+    for row in np.flatnonzero(~table["label"].isin(CLASSES)):
+        got = table["label"].iloc[row]
+        raise UserError(f"{path}, line {row + 2}: label is {got!r}, expected {', '.join(CLASSES)}")
+    return table
 
 
 def read_outlines(raw: Path) -> dict[str, Outline]:
@@ -65,13 +56,34 @@ def read_outlines(raw: Path) -> dict[str, Outline]:
         The outline of each image that has one, by its path relative to `raw`; empty if the set has no such file.
 
     Raises:
-        UserError: other columns, an image named twice, or an outline that is no polygon within its picture.
+        UserError: as `read_table`, or an outline that is no polygon within its picture.
     """
     path = raw / ANNOTATIONS_FOLDER / OUTLINES_FILE
-    table = _read_table(path, OUTLINE_COLUMNS)
-    if table is None:
+    if not path.exists():
         return {}
+    table = read_table(path, OUTLINE_COLUMNS)
     return {image: _parse_outline(path, image, text) for image, text in table.itertuples(index=False)}
+
+
+def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """The `columns` of a CSV file, all text; what other columns it has is passed over.
+
+    Raises:
+        UserError: no CSV file, a column that is not there, an empty field, or a value of the first column named twice.
+    """
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path} cannot be read as CSV with the columns {', '.join(columns)}: {reason}") from None
+    if not set(columns) <= set(table.columns):
+        raise UserError(f"{path}: columns {', '.join(table.columns)}, expected {', '.join(columns)}")
+    for column in columns:
+        for row in np.flatnonzero(table[column] == ""):
+            raise UserError(f"{path}, line {row + 2}: {column} is empty: fill it in or remove the line")
+    for row in np.flatnonzero(table[columns[0]].duplicated()):
+        raise UserError(f"{path}, line {row + 2}: {table[columns[0]].iloc[row]} is named twice: remove one line")
+    return table[list(columns)]
 
 
 def format_outline(points: Outline) -> str:
@@ -95,25 +107,6 @@ def outline_mask(points: Outline, height: int, width: int) -> NDArray[np.bool_]:
     mask = np.zeros((height, width), np.uint8)
     cv2.fillPoly(mask, [corners], 1, shift=_SUBPIXEL_BITS)
     return mask.astype(bool)
-
-
-def _read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame | None:
-    """All fields as text, none empty, one row an image; None if there is no file."""
-    if not path.exists():
-        return None
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path} cannot be read as CSV ({reason}): run the download stage again") from None
-    if tuple(table.columns) != columns:
-        raise UserError(f"{path}: columns {', '.join(table.columns)}, expected {', '.join(columns)}")
-    for column in columns:
-        for row in np.flatnonzero(table[column] == ""):
-            raise UserError(f"{path}, line {row + 2}: {column} is empty: fill it in or remove the line")
-    for row in np.flatnonzero(table["image"].duplicated()):
-        raise UserError(f"{path}, line {row + 2}: {table['image'].iloc[row]} is named twice: remove one line")
-    return table
 
 
 def _parse_outline(path: Path, image: str, text: str) -> Outline:

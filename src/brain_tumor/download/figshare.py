@@ -19,7 +19,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.io import loadmat
 from tqdm import tqdm
 
 from brain_tumor.data.annotations import (
@@ -29,12 +28,13 @@ from brain_tumor.data.annotations import (
     SLICES_FILE,
     Outline,
     format_outline,
+    read_table,
 )
 from brain_tumor.data.catalog import ANNOTATIONS_FOLDER, read_catalog
 from brain_tumor.data.images import read_images
 from brain_tumor.download.archives import copy_files, open_tree
 from brain_tumor.errors import UserError
-from brain_tumor.files import atomic_file
+from brain_tumor.files import write_csv
 
 MATCHED_SLICES, MATCHED_OUTLINES = "cheng_slices.csv", "tumor_outlines.csv"
 
@@ -49,12 +49,10 @@ SIDE = 64
 LABELS = {1: "meningioma", 2: "glioma", 3: "pituitary"}
 """The values of `cjdata.label`."""
 
-_FOLDS_FILE = "cvind"
+_FOLDS_FILE = "cvind.mat"  # a cut of the slices into folds, which comes with them and is not needed
 _CHUNK = 512  # pictures compared at once with all slices
 
-_MATCHED_COLUMNS = dict(
-    zip(("image", "cheng_slice", "mirrored", "patient", "cheng_label", "cheng_fold"), SLICE_COLUMNS, strict=True)
-)
+_MATCHED_COLUMNS = dict(zip(("image", "cheng_slice", "patient", "cheng_label"), SLICE_COLUMNS, strict=True))
 
 Vectors = NDArray[np.float32]
 """(pictures, SIDE * SIDE): greys of mean 0 and norm 1, so that the product of two is their correlation."""
@@ -89,36 +87,27 @@ def write_annotations(source: Path, raw: Path) -> None:
         UserError: neither form, files that cannot be read, or no slice that matches an image.
     """
     if (source / MATCHED_SLICES).exists():
-        slices = _read_csv(source / MATCHED_SLICES, tuple(_MATCHED_COLUMNS)).rename(columns=_MATCHED_COLUMNS)
-        outlines = _read_csv(source / MATCHED_OUTLINES, OUTLINE_COLUMNS)
+        slices = read_table(source / MATCHED_SLICES, tuple(_MATCHED_COLUMNS)).rename(columns=_MATCHED_COLUMNS)
+        outlines = read_table(source / MATCHED_OUTLINES, OUTLINE_COLUMNS)
     else:
         slices, outlines = _annotate_by_content(source, raw)
-    for name, table in ((SLICES_FILE, slices), (OUTLINES_FILE, outlines)):
-        with atomic_file(raw / ANNOTATIONS_FOLDER / name) as temporary:
-            table.to_csv(temporary, index=False)
+    write_csv(raw / ANNOTATIONS_FOLDER / SLICES_FILE, slices)
+    write_csv(raw / ANNOTATIONS_FOLDER / OUTLINES_FILE, outlines)
 
 
-def read_figshare(source: Path) -> tuple[dict[int, Slice], dict[int, int]]:
-    """Read the figshare set.
+def read_figshare(source: Path) -> dict[int, Slice]:
+    """The slices of the figshare set by their numbers.
 
     Args:
         source: as for `write_annotations`.
 
-    Returns:
-        The slices, and the fold (1 to 5, cut by patient) of each, both by slice number.
-
     Raises:
-        UserError: no slices, no folds, or a file that cannot be read.
+        UserError: no slices, or a file that cannot be read.
     """
     slices: dict[int, Slice] = {}
-    folds: dict[int, int] = {}
     for name, content in tqdm(_mat_files(source), desc="read slices", unit=" files", disable=None):
-        stem = PurePosixPath(name).stem
         try:
-            if stem == _FOLDS_FILE:
-                folds = dict(enumerate(_read_folds(content), start=1))
-            else:
-                slices[int(stem)] = _read_slice(content)
+            slices[int(PurePosixPath(name).stem)] = _read_slice(content)
         except (OSError, KeyError, ValueError, TypeError) as error:
             reason = " ".join(str(error).split())
             raise UserError(f"{name} is no file of figshare article 1512427, or damaged ({reason})") from None
@@ -127,12 +116,7 @@ def read_figshare(source: Path) -> tuple[dict[int, Slice], dict[int, int]]:
             f"BRAIN_TUMOR_ANNOTATIONS: {source} holds neither {MATCHED_SLICES} nor .mat files of figshare article "
             "1512427"
         )
-    if not slices.keys() <= folds.keys():
-        raise UserError(
-            f"BRAIN_TUMOR_ANNOTATIONS: {source} holds no {_FOLDS_FILE}.mat with a fold for each slice: get it from "
-            "figshare article 1512427 too"
-        )
-    return dict(sorted(slices.items())), folds
+    return dict(sorted(slices.items()))
 
 
 def match(pictures: Vectors, slices: Vectors) -> tuple[NDArray[np.intp], Vectors]:
@@ -156,7 +140,7 @@ def match(pictures: Vectors, slices: Vectors) -> tuple[NDArray[np.intp], Vectors
 
 
 def _annotate_by_content(source: Path, raw: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    slices, folds = read_figshare(source)
+    slices = read_figshare(source)
     numbers = list(slices)
     plain = np.stack([slices[number].picture for number in numbers])
     # Both orientations stand side by side: index modulo their number is the slice, the quotient tells the mirror.
@@ -172,7 +156,7 @@ def _annotate_by_content(source: Path, raw: Path) -> tuple[pd.DataFrame, pd.Data
         mirrored, index = divmod(int(best[row]), len(numbers))
         number = numbers[index]
         found = slices[number]
-        rows.append((paths[row], number, mirrored, found.patient, found.label, folds[number]))
+        rows.append((paths[row], number, found.patient, found.label))
         outline = found.outline * (-1, 1) + (1, 0) if mirrored else found.outline
         outlines.append((paths[row], format_outline(outline)))
     if not rows:
@@ -181,10 +165,10 @@ def _annotate_by_content(source: Path, raw: Path) -> tuple[pd.DataFrame, pd.Data
 
 
 def _mat_files(source: Path) -> Iterator[tuple[str, bytes]]:
-    """Name and content of every `.mat` file, also in archives, and in archives in an archive."""
+    """Name and content of every `.mat` file of a slice, also in archives, and in archives in an archive."""
     with open_tree(source) as tree:
         for name in tree.names:
-            if name.endswith(".mat"):
+            if name.endswith(".mat") and PurePosixPath(name).name != _FOLDS_FILE:
                 with tree.open(name) as file:
                     yield f"{source}/{name}", file.read()
             elif name.endswith(".zip") and source.is_dir():
@@ -223,15 +207,6 @@ def _outline(mask: NDArray[np.bool_]) -> Outline:
     return points
 
 
-def _read_folds(content: bytes) -> list[int]:
-    if content.startswith(b"MATLAB 5.0"):
-        values = np.asarray(loadmat(io.BytesIO(content))["cvind"])
-    else:
-        with h5py.File(io.BytesIO(content), "r") as file:
-            values = np.asarray(file["cvind"])
-    return [int(value) for value in values.ravel()]
-
-
 def _scale(image: NDArray[np.float32]) -> NDArray[np.float32]:
     """Scale as `read_image` does, without its rounding to 8 bits."""
     small = Image.fromarray(image).resize((SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=3.0)
@@ -245,13 +220,3 @@ def _vectors(pictures: NDArray[np.float32] | NDArray[np.uint8]) -> Vectors:
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     vectors /= np.where(norms > 0, norms, 1)
     return vectors
-
-
-def _read_csv(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise UserError(f"BRAIN_TUMOR_ANNOTATIONS: {path} cannot be read ({' '.join(str(error).split())})") from None
-    if tuple(table.columns) != columns:
-        raise UserError(f"{path}: columns {', '.join(table.columns)}, expected {', '.join(columns)}")
-    return table

@@ -48,7 +48,7 @@ def paint_head(head: Head, plane: str, through_sella: bool) -> Brain:
 
     Args:
         head: the canvas, still black.
-        plane: of the slice, one of `phantom_plan.PLANES`.
+        plane: of the slice, one of `plan.PLANES`.
         through_sella: whether the slice shows the pituitary gland.
     """
     return _PAINTERS[plane](head, through_sella)

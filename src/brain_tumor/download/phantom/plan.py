@@ -1,8 +1,7 @@
-"""What the drawn set holds: which patients, slices, copies, wrong labels, colour modes and names, before any drawing.
+"""What the phantom holds: which patients, slices, duplicates, wrong labels, colour modes and names, before any drawing.
 
-As in the published set, several slices of a patient look alike, a third of the test images has a copy in Training,
-every patient may be in both folders, two files lie in the wrong folder, and the files have all colour modes. Unlike
-there, the mode does not tell the class.
+As in the published set, several slices of a patient look alike, a third of the test images has a duplicate in Training,
+every patient may be in both folders, two files lie in the wrong folder, and the files have all colour modes.
 """
 
 from dataclasses import dataclass, replace
@@ -11,7 +10,6 @@ from enum import IntEnum
 import numpy as np
 from numpy.random import Generator
 
-from brain_tumor.data.annotations import FOLDS
 from brain_tumor.data.catalog import CLASSES, TESTING, TRAINING
 
 PLANES = ("axial", "coronal", "sagittal")
@@ -25,10 +23,9 @@ DUPLICATE_KINDS = ("equal", "recompressed", "resized", "mirrored", "adjusted")
 MODES = ("L", "RGB", "L", "RGB", "RGBA", "P")
 """Colour modes of the files, by their share. L and RGB are JPEG, RGBA and P are PNG."""
 
-_TEST_SHARE = 0.22  # of the slices, before copies are added
-_LEAK_SHARE = 0.36  # of the slices in Testing, that get a copy in Training
-_TRAIN_COPY_SHARE = 0.28
-_TEST_COPY_SHARE = 0.08
+_TEST_SHARE = 0.22  # of the slices, before duplicates are added
+_LEAK_SHARE = 0.36  # of the slices in Testing, that get a duplicate in Training
+_TRAIN_SHARE, _IN_TEST_SHARE = 0.28, 0.08  # of the slices in either folder, that get a duplicate beside them
 
 
 class Stream(IntEnum):
@@ -50,17 +47,15 @@ class PhantomFile:
         path: relative to the set's folder.
         label: the true class; the folder's, but for the two files with a wrong label.
         patient: name of the patient.
-        fold: 1 to `FOLDS`, the same for all files of a patient.
         plane: one of `PLANES`.
         number: which of the patient's slices in this plane, from 0.
-        kind: `ORIGINAL`, or how the file was copied from the original, one of `DUPLICATE_KINDS`.
+        kind: `ORIGINAL`, or how the duplicate is made of the original, one of `DUPLICATE_KINDS`.
         mode: colour mode of the file, as Pillow names it.
     """
 
     path: str
     label: str
     patient: str
-    fold: int
     plane: str
     number: int
     kind: str
@@ -68,16 +63,16 @@ class PhantomFile:
 
     @property
     def slice(self) -> str:
-        """Identifier that the file shares with its copies, and with nothing else."""
+        """Identifier that the file shares with its duplicates, and with nothing else."""
         return f"{self.patient}-{self.plane}-{self.number}"
 
     @property
-    def part(self) -> str:
+    def folder(self) -> str:
         """Published folder, `TRAINING` or `TESTING`."""
         return self.path.split("/")[0]
 
     @property
-    def folder(self) -> str:
+    def class_folder(self) -> str:
         """Class by the folder."""
         return self.path.split("/")[1]
 
@@ -111,11 +106,11 @@ def suffix(mode: str) -> str:
 
 
 def _class_files(label: str, patients: int, rng: Generator) -> list[PhantomFile]:
-    """Originals and copies of one class; `path` holds only the part, copies have an empty kind."""
+    """Originals and duplicates of one class; `path` holds only the published folder, duplicates have an empty kind."""
     members = range(CLASSES.index(label), patients, len(CLASSES))
     slices = [
-        PhantomFile("", label, f"P{patient:03d}", 1 + order % FOLDS, plane, number, ORIGINAL, "")
-        for order, patient in enumerate(members)
+        PhantomFile("", label, f"P{patient:03d}", plane, number, ORIGINAL, "")
+        for patient in members
         for plane in PLANES
         for number in range(SLICES_PER_PLANE)
     ]
@@ -124,29 +119,29 @@ def _class_files(label: str, patients: int, rng: Generator) -> list[PhantomFile]
     test = [replace(slices[index], path=TESTING) for index in order[:tests]]
     train = [replace(slices[index], path=TRAINING) for index in order[tests:]]
     leaks = round(_LEAK_SHARE * tests)
-    in_test = max(1, round(_TEST_COPY_SHARE * tests))
-    in_train = round(_TRAIN_COPY_SHARE * len(train))
-    copies = [replace(file, path=TRAINING, kind="") for file in [*test[:leaks], *train[:in_train]]]
-    copies += [replace(file, path=TESTING, kind="") for file in test[-in_test:]]
-    return test + train + copies
+    in_test = max(1, round(_IN_TEST_SHARE * tests))
+    in_train = round(_TRAIN_SHARE * len(train))
+    duplicates = [replace(file, path=TRAINING, kind="") for file in [*test[:leaks], *train[:in_train]]]
+    duplicates += [replace(file, path=TESTING, kind="") for file in test[-in_test:]]
+    return test + train + duplicates
 
 
 def _with_kinds_and_modes(files: list[PhantomFile], rng: Generator) -> list[PhantomFile]:
-    """Deal kinds of copies and colour modes evenly over the set, without a look at the class."""
+    """Deal kinds of duplicates and colour modes evenly over the set, without a look at the class."""
     files = [files[index] for index in rng.permutation(len(files))]
     modes = iter(rng.permutation(np.resize(MODES, len(files))).tolist())
     originals = {file.slice: replace(file, mode=next(modes)) for file in files if file.kind == ORIGINAL}
-    copied = [file for file in files if file.kind != ORIGINAL]
-    copied.sort(key=lambda file: (file.part == originals[file.slice].part, file.part))  # leaks of every kind first
-    copies: dict[str, list[PhantomFile]] = {}
-    for index, file in enumerate(copied):
+    others = [file for file in files if file.kind != ORIGINAL]
+    others.sort(key=lambda file: (file.folder == originals[file.slice].folder, file.folder))  # leaks first
+    duplicates: dict[str, list[PhantomFile]] = {}
+    for index, file in enumerate(others):
         kind, mode = DUPLICATE_KINDS[index % len(DUPLICATE_KINDS)], next(modes)
         if kind == "equal":
             mode = originals[file.slice].mode
         if kind == "recompressed" and mode not in ("L", "RGB"):
             mode = ("L", "RGB")[index % 2]
-        copies.setdefault(file.slice, []).append(replace(file, kind=kind, mode=mode))
-    return [file for name in sorted(originals) for file in (originals[name], *copies.get(name, []))]
+        duplicates.setdefault(file.slice, []).append(replace(file, kind=kind, mode=mode))
+    return [file for name in sorted(originals) for file in (originals[name], *duplicates.get(name, []))]
 
 
 def _with_names(files: list[PhantomFile], rng: Generator) -> list[PhantomFile]:
@@ -161,12 +156,13 @@ def _with_names(files: list[PhantomFile], rng: Generator) -> list[PhantomFile]:
 def _with_wrong_labels(files: list[PhantomFile]) -> list[PhantomFile]:
     """Put two meningiomas of Training among the pituitary tumours, as in the published set.
 
-    One has a copy in the right folder, so that a search for copies can find it; only the annotations tell the other.
+    One has a duplicate in the correct folder, by which a search for duplicates can find it; only the annotations tell
+    the other.
     """
     folders: dict[str, list[str]] = {}
     for file in files:
-        folders.setdefault(file.slice, []).append(file.part)
-    candidates = [file for file in files if file.label == "meningioma" and file.part == TRAINING]
+        folders.setdefault(file.slice, []).append(file.folder)
+    candidates = [file for file in files if file.label == "meningioma" and file.folder == TRAINING]
     with_duplicate = next(file for file in candidates if folders[file.slice] == [TRAINING, TRAINING])
     without = next(file for file in candidates if folders[file.slice] == [TRAINING])
     return [

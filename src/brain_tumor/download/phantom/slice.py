@@ -1,4 +1,4 @@
-"""One slice of the drawn set, as it lies in its file: the head, the tumour, then size, place, brightness and noise."""
+"""One slice of the phantom, as it lies in its file: the head, the tumour, then size, place, brightness and noise."""
 
 from dataclasses import dataclass
 

@@ -1,13 +1,12 @@
-"""The built-in data set: drawn brains with known tumours, copies and patients.
+"""The built-in data set: drawn brains with known tumours, duplicates and patients.
 
-It needs no download and it is hard in the ways that the published set is: several slices of a patient look alike, a
-third of the test images has a copy in Training, every patient may be in both folders, two files lie in the wrong
-folder, and the files have all colour modes. Unlike there, neither mode nor size, border or view tells the class:
-they are drawn from a random stream of their own.
+It needs no download and is hard in the ways in which the published set is, see `plan.py`. Unlike there, neither mode
+nor size, border or view tells the class: they come from a random stream of their own.
 """
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -25,18 +24,9 @@ from brain_tumor.data.annotations import (
 )
 from brain_tumor.data.catalog import ANNOTATIONS_FOLDER
 from brain_tumor.data.images import Pixels
-from brain_tumor.download.phantom.plan import (
-    DUPLICATE_KINDS,
-    MIN_PATIENTS,
-    ORIGINAL,
-    PhantomFile,
-    Stream,
-    plan_phantom,
-    suffix,
-)
+from brain_tumor.download.phantom.plan import ORIGINAL, PhantomFile, Stream, plan_phantom, suffix
 from brain_tumor.download.phantom.slice import LONGEST, draw_slice
-
-__all__ = ["DUPLICATE_KINDS", "MIN_PATIENTS", "ORIGINAL", "plan_phantom", "write_phantom"]
+from brain_tumor.files import write_csv
 
 
 def write_phantom(folder: Path, seed: int, patients: int = 60) -> None:
@@ -54,31 +44,21 @@ def write_phantom(folder: Path, seed: int, patients: int = 60) -> None:
     """
     files = plan_phantom(seed, patients)
     outlines: dict[str, Outline] = {}
-    for copies in _by_slice(files):
-        outlines |= _write_slice(folder, copies, seed)
-    annotations = folder / ANNOTATIONS_FOLDER
-    annotations.mkdir(parents=True, exist_ok=True)
+    for _, duplicates in groupby(files, key=lambda file: file.slice):
+        outlines |= _write_slice(folder, list(duplicates), seed)
     files = sorted(files, key=lambda file: file.path)
-    slices = [
-        (file.path, file.slice, int(file.kind == "mirrored"), file.patient, file.label, file.fold) for file in files
-    ]
+    slices = [(file.path, file.slice, file.patient, file.label) for file in files]
     borders = [(file.path, format_outline(outlines[file.path])) for file in files if file.path in outlines]
-    _write_csv(annotations / SLICES_FILE, slices, SLICE_COLUMNS)
-    _write_csv(annotations / OUTLINES_FILE, borders, OUTLINE_COLUMNS)
+    for name, rows, columns in ((SLICES_FILE, slices, SLICE_COLUMNS), (OUTLINES_FILE, borders, OUTLINE_COLUMNS)):
+        write_csv(folder / ANNOTATIONS_FOLDER / name, pd.DataFrame(rows, columns=list(columns)))
 
 
-def _by_slice(files: Sequence[PhantomFile]) -> Iterator[list[PhantomFile]]:
-    starts = [index for index, file in enumerate(files) if file.kind == ORIGINAL]
-    for start, end in zip(starts, [*starts[1:], len(files)], strict=True):
-        yield list(files[start:end])
-
-
-def _write_slice(folder: Path, copies: Sequence[PhantomFile], seed: int) -> dict[str, Outline]:
-    """Write a slice and its copies; returns the outline of the tumour in each, if there is one."""
-    pixels, outline = draw_slice(copies[0], seed)
+def _write_slice(folder: Path, files: Sequence[PhantomFile], seed: int) -> dict[str, Outline]:
+    """Write a slice and its duplicates; returns the outline of the tumour in each, if there is one."""
+    pixels, outline = draw_slice(files[0], seed)
     original = b""
     outlines = {}
-    for index, file in enumerate(copies):
+    for index, file in enumerate(files):
         rng = np.random.default_rng([seed, Stream.FILE, *file.place, index])
         if file.kind == ORIGINAL:
             content = original = _encode(pixels, file.mode, int(rng.integers(80, 96)))
@@ -87,7 +67,7 @@ def _write_slice(folder: Path, copies: Sequence[PhantomFile], seed: int) -> dict
             content, moved = original, outline
         else:
             decoded = np.asarray(Image.open(io.BytesIO(original)).convert("RGB").convert("L"))
-            changed, moved = _copied(decoded, outline, file.kind, rng)
+            changed, moved = _changed(decoded, outline, file.kind, rng)
             quality = int(rng.integers(45, 70) if file.kind == "recompressed" else rng.integers(80, 96))
             content = _encode(changed, file.mode, quality)
         path = folder / file.path
@@ -98,8 +78,8 @@ def _write_slice(folder: Path, copies: Sequence[PhantomFile], seed: int) -> dict
     return outlines
 
 
-def _copied(pixels: Pixels, outline: Outline | None, kind: str, rng: Generator) -> tuple[Pixels, Outline | None]:
-    """A copy that is not byte for byte, and where the outline lies in it."""
+def _changed(pixels: Pixels, outline: Outline | None, kind: str, rng: Generator) -> tuple[Pixels, Outline | None]:
+    """A duplicate that is not byte for byte, and where the outline lies in it."""
     height, width = pixels.shape
     if kind == "resized":
         factors = [value for value in (0.55, 0.7, 1.3, 1.6) if 160 <= value * max(height, width) <= LONGEST]
@@ -128,7 +108,3 @@ def _encode(pixels: Pixels, mode: str, quality: int) -> bytes:
     else:
         image.save(buffer, "PNG", compress_level=3)
     return buffer.getvalue()
-
-
-def _write_csv(path: Path, rows: Sequence[tuple[object, ...]], columns: tuple[str, ...]) -> None:
-    pd.DataFrame(rows, columns=list(columns)).to_csv(path, index=False, lineterminator="\n")
