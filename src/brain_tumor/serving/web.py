@@ -29,6 +29,7 @@ from brain_tumor.serving.connections import Full, Patience, Room
 from brain_tumor.serving.inputs import Picture
 from brain_tumor.serving.predict import NO_DIAGNOSIS
 from brain_tumor.serving.predictor import Prediction, Predictor
+from brain_tumor.serving.reading import read
 from brain_tumor.serving.released import add_model_argument
 
 MAX_UPLOAD = 64_000_000
@@ -178,7 +179,7 @@ def create_app(predictor: Predictor, *, loopback: bool = True, upload_seconds: f
             with room.held() as take:
                 content = await _body(request, upload_seconds, take)
                 async with decoding:
-                    prepared = await asyncio.to_thread(predictor.read, "the file", content, DECODED)
+                    prepared = await asyncio.to_thread(read, predictor.exported.reader, "the file", content, DECODED)
             del content
             predictions = await batcher.predict(prepared)
         except UserError as error:
