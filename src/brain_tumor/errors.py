@@ -7,3 +7,12 @@ class UserError(Exception):
     The message is one line that names the file, field or parameter and says what to do. Programs show it without a
     traceback and exit with status 1; every other exception is a defect and keeps its traceback.
     """
+
+    def __str__(self) -> str:
+        """The message, `printable`: names of files can hold anything."""
+        return printable(super().__str__())
+
+
+def printable(text: str) -> str:
+    """Text that neither breaks a line nor reaches a terminal's controls: what is no printable sign is escaped."""
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)

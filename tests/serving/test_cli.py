@@ -90,3 +90,23 @@ def test_a_command_loads_only_its_own_module():
     loaded = json.loads(done.stdout.splitlines()[-1])
     assert "brain_tumor.report.command" in loaded
     assert not {"brain_tumor.audit.command", "torch"} & set(loaded)
+
+
+def test_an_interrupt_while_a_command_is_imported_is_one_line(tmp_path, monkeypatch, capsys):
+    (tmp_path / "slow_command.py").write_text("raise KeyboardInterrupt")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(cli.COMMANDS, "probe", ("slow_command", "for the test"))
+    assert cli.main(["probe"]) == 130
+    assert capsys.readouterr() == ("", "interrupted\n")
+
+
+def test_a_file_that_cannot_be_written_is_one_line(command, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="directory") as raised:
+        (tmp_path / "file" / "a\nb").touch()
+    command.answer = raised.value
+    assert cli.main(["probe"]) == 1
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path}/file/a\\nb: Not a directory")
+    command.answer = BrokenPipeError()  # names no file
+    with pytest.raises(BrokenPipeError):
+        cli.main(["probe"])

@@ -80,3 +80,14 @@ def test_folders_that_cannot_be_scored_are_one_line(model, tmp_path, capsys):
         error = capsys.readouterr().err
         assert reason in error
         assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("option", ["--out", "--json"])
+def test_a_place_that_passes_through_a_file_is_one_line(model, tmp_path, option, capsys):
+    write(tmp_path / "set" / "glioma", 0)
+    (tmp_path / "file").touch()
+    arguments = [str(tmp_path / "set"), option, str(tmp_path / "file" / "scores"), "--model", str(model)]
+    assert cli.main(["evaluate", *arguments]) == 1
+    error = capsys.readouterr().err
+    assert str(tmp_path / "file") in error
+    assert error.count("\n") == 1

@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
 
@@ -131,3 +132,66 @@ def test_the_light_install_is_enough(module):
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     loaded = {name.partition(".")[0] for name in json.loads(done.stdout)}
     assert not {"torch", "dvc", "sklearn", "lightning", "onnx", "nncf", "albumentations"} & loaded
+
+
+def test_names_reach_the_table_and_the_errors_without_their_controls(model, tmp_path, capsys):
+    for name in ("a\x1b[31mb\nc.png", "turned\u202e.png", os.fsdecode(b"\xff.png")):
+        Image.new("L", (32, 32), 51).save(tmp_path / name)
+    (tmp_path / "no\rpicture.png").write_bytes(b"none")
+
+    for form in ((), ("--csv",), ("--json",)):
+        status, out, err = predict(capsys, tmp_path, *form, "--model", model)
+        assert status == 2
+        assert len(out.splitlines()) == 3 + (form != ("--json",))
+        assert all(sign.isprintable() for text in (out, err) for sign in text if sign != "\n")
+    assert {row["file"] for row in map(json.loads, out.splitlines())} == {
+        str(path) for path in tmp_path.iterdir() if "picture" not in path.name
+    }
+
+
+@pytest.mark.parametrize("form", ["--json", "--csv", None])
+def test_a_name_that_stdout_cannot_encode_ends_no_run(model, tmp_path, form):
+    for name in ("\u0142.png", "\u00e9.png", os.fsdecode(b"\xff.png")):
+        Image.new("L", (32, 32), 51).save(tmp_path / name)
+    program = "import sys; from brain_tumor.serving.cli import main; sys.exit(main())"
+    arguments = ["predict", str(tmp_path), "--model", str(model), *([form] if form else [])]
+    for encoding in ("cp1252", "ascii"):
+        environment = os.environ | {"PYTHONIOENCODING": encoding}
+        done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, env=environment)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count(b"glioma") >= 3
+        if form == "--json":
+            assert {json.loads(line)["file"] for line in done.stdout.splitlines()} == set(map(str, tmp_path.iterdir()))
+
+
+def test_overlays_of_an_earlier_run_are_not_predicted(model, folder, capsys):
+    arguments = (folder, "--csv", "--heatmap", folder, "--model", model)
+    before = predict(capsys, *arguments)
+    assert len(list(folder.glob("00000?_*.png"))) == 5
+    assert predict(capsys, *arguments) == before
+    _, out, _ = predict(capsys, folder / "*unlike.png", "--json", "--model", model)
+    assert len(out.splitlines()) == 1
+    (overlay,) = folder.glob("00000?_unlike.png.png")
+    _, out, _ = predict(capsys, overlay, "--json", "--model", model)  # what is named itself is predicted
+    assert len(out.splitlines()) == 1
+
+
+@pytest.mark.parametrize("place", ["glioma.png", "glioma.png/maps", "glioma.png/deep/maps"])
+def test_a_place_for_overlays_that_is_a_file_is_one_line(model, folder, place, capsys):
+    status, out, err = predict(capsys, folder / "unlike.png", "--heatmap", folder / place, "--csv", "--model", model)
+    assert status == 1
+    assert "glioma.png" in err
+    assert err.count("\n") == 1
+    assert "unlike" not in out
+
+
+def test_a_name_too_long_for_an_overlay_is_one_line_and_the_rest_goes_on(model, folder, capsys):
+    long = folder / f"{'a' * 251}.png"
+    (folder / "unlike.png").rename(long)
+    status, out, err = predict(
+        capsys, long, folder / "glioma.png", "--csv", "--heatmap", folder / "maps", "--model", model
+    )
+    assert status == 2
+    assert err == f"error: {long}: no overlay (File name too long)\n"
+    assert len(out.splitlines()) == 3
+    assert len(list((folder / "maps").iterdir())) == 1

@@ -2,11 +2,13 @@
 
 import argparse
 import importlib
+import io
+import os
 import sys
 from collections.abc import Sequence
 
 import brain_tumor
-from brain_tumor.errors import UserError
+from brain_tumor.errors import UserError, printable
 
 COMMANDS = {
     "report": ("brain_tumor.report.command", "write one HTML file from metrics and plots"),
@@ -31,7 +33,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: those after the program's name; by default the process's own.
     """
-    given = sys.argv[1:] if arguments is None else list(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: a name that it cannot encode ends no run
+    try:
+        return _run(sys.argv[1:] if arguments is None else list(arguments))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        if error.filename is None:
+            raise
+        name = printable(os.fsdecode(error.filename))
+        print(f"error: {name}: {error.strerror}: check the path, its permissions and the disk", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+def _run(given: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="brain-tumor", description=brain_tumor.__doc__)
     parser.add_argument("--version", action="version", version=f"%(prog)s {brain_tumor.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -43,17 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             except ModuleNotFoundError as error:
                 if (error.name or "").startswith("brain_tumor"):
                     raise
-                extra = EXTRAS.get(name, "pipeline")
-                print(f"error: {name} needs {error.name}: pip install '.[{extra}]'", file=sys.stderr)
-                return 1
+                raise UserError(f"{name} needs {error.name}: pip install '.[{EXTRAS.get(name, 'pipeline')}]'") from None
             implementation.add_arguments(command)
             command.set_defaults(run=implementation.run)
     parsed = parser.parse_args(given)
-    try:
-        return int(parsed.run(parsed))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+    return int(parsed.run(parsed))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from brain_tumor.data.arrays import SplitArrays
 from brain_tumor.data.catalog import HEALTHY, TUMOUR
 from brain_tumor.data.images import Pixels
-from brain_tumor.errors import UserError
+from brain_tumor.errors import UserError, printable
 from brain_tumor.evaluation.metrics import (
     BY_CLASS,
     OVERALL,
@@ -88,13 +88,15 @@ def run(args: argparse.Namespace) -> int:
     """Score a folder; returns the exit status."""
     predictor = Predictor(args.model)
     folders = class_folders(args.folder, args.map, predictor.exported.classes)
+    if args.out:
+        args.out.mkdir(parents=True, exist_ok=True)
     scored = score_folders(predictor, folders, keep=args.out is not None)
     scores = summary(scored)
-    if args.out:
-        write_report(args.out, scored, predictor.exported)
     print(text(scored, scores))
     if args.json:
         write_json(args.json, scores)
+    if args.out:
+        write_report(args.out, scored, predictor.exported)
     return UNREADABLE if scored.unreadable else 0
 
 
@@ -136,7 +138,7 @@ def score_folders(predictor: Predictor, folders: Mapping[Path, str], *, keep: bo
     unreadable = 0
     for folder, name in folders.items():
         label = -1 if name == TUMOUR else classes.index(name)
-        for answer in progress(folder.name, unit="file")(answers(predictor, expand([str(folder)]))):
+        for answer in progress(printable(folder.name), unit="file")(answers(predictor, expand([str(folder)]))):
             if answer.error:
                 unreadable += 1
                 print(f"error: {answer.error}", file=sys.stderr)

@@ -11,7 +11,9 @@ from typing import Literal
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
+from brain_tumor.errors import printable
 from brain_tumor.explanation.heat import upsample
 from brain_tumor.figures.maps import blend
 from brain_tumor.files import atomic_file
@@ -20,7 +22,7 @@ from brain_tumor.serving.inputs import SUFFIXES
 from brain_tumor.serving.onnx_model import IN_DISTRIBUTION_KEY, OOD_SCORE_KEY
 from brain_tumor.serving.predictor import Prediction, Predictor
 from brain_tumor.serving.released import add_model_argument
-from brain_tumor.serving.stream import Answer, answers, expand
+from brain_tumor.serving.stream import OVERLAY, Answer, answers, expand
 
 UNREADABLE = 2
 """Exit status where files could not be read."""
@@ -60,14 +62,20 @@ def run(args: argparse.Namespace) -> int:
     if header:
         print(header)
     failed = False
+    if args.heatmap:
+        args.heatmap.mkdir(parents=True, exist_ok=True)
     for number, answer in enumerate(progress("predict", unit="file")(answers(predictor, expand(args.files)))):
         if answer.error:
             failed = True
             print(f"error: {answer.error}", file=sys.stderr)
         for row in rows(predictor, answer):
             print(line(row))
-        if args.heatmap and answer.predictions:
-            write_overlays(args.heatmap, number, answer)
+        if args.heatmap:
+            try:
+                write_overlays(args.heatmap, number, answer)
+            except OSError as error:  # such as a name that is too long once it has a number
+                failed = True
+                print(f"error: {printable(str(answer.path))}: no overlay ({error.strerror})", file=sys.stderr)
     if args.form == "table":
         print(NO_DIAGNOSIS, file=sys.stderr)
     return UNREADABLE if failed else 0
@@ -86,14 +94,19 @@ def write_overlays(folder: Path, number: int, answer: Answer) -> None:
     Args:
         folder: where the PNG files go.
         number: of the file, which keeps files of one name in several folders apart.
-        answer: with predictions.
+        answer: for the file; without predictions nothing is written.
+
+    Raises:
+        OSError: a file cannot be written.
     """
+    mark = PngInfo()
+    mark.add_text(*OVERLAY)
     for prediction, picture in zip(answer.predictions, answer.pictures, strict=True):
         heat = np.zeros((1, 1), np.float32) if prediction.heat is None else prediction.heat
         frame = "" if prediction.frame is None else f"_{prediction.frame:04d}"
         overlay = blend(picture.grey, upsample(heat[None], len(picture.grey))[0])
         with atomic_file(folder / f"{number:06d}_{answer.path.name}{frame}.png") as temporary:
-            Image.fromarray(overlay).save(temporary)
+            Image.fromarray(overlay).save(temporary, pnginfo=mark)
 
 
 def _table(classes: Sequence[str]) -> tuple[str, Callable[[Row], str]]:
@@ -101,7 +114,8 @@ def _table(classes: Sequence[str]) -> tuple[str, Callable[[Row], str]]:
 
     def line(row: Row) -> str:
         path, place, prediction = row
-        name = f"{path}" if place is None else f"{path} volume" if place == "volume" else f"{path} slice {place}"
+        slice_ = "" if place is None else " volume" if place == "volume" else f" slice {place}"
+        name = printable(str(path)) + slice_
         if not prediction.in_distribution:
             return f"{'?':{width}}       -  {'-':24}  {name}: {NOT_ALIKE}"
         chosen = "-" if prediction.prediction_set is None else ", ".join(prediction.prediction_set) or "none"
@@ -114,7 +128,7 @@ def _json(_: Sequence[str]) -> tuple[str, Callable[[Row], str]]:
     def line(row: Row) -> str:
         path, place, prediction = row
         named = {"file": str(path), "slice": prediction.frame, "volume": place == "volume"}
-        return json.dumps(named | prediction.as_json(), ensure_ascii=False)
+        return json.dumps(named | prediction.as_json())
 
     return "", line
 
@@ -125,7 +139,9 @@ def _csv(classes: Sequence[str]) -> tuple[str, Callable[[Row], str]]:
         probabilities = [f"{value:.6f}" for value in prediction.probabilities.values()]
         chosen = " ".join(prediction.prediction_set or ())
         inside = "yes" if prediction.in_distribution else "no"
-        return joined(path, place, prediction.label, *probabilities, chosen, inside, f"{prediction.ood_score:.4f}")
+        return joined(
+            printable(str(path)), place, prediction.label, *probabilities, chosen, inside, f"{prediction.ood_score:.4f}"
+        )
 
     def joined(*values: object) -> str:
         buffer = io.StringIO()

@@ -13,6 +13,9 @@ from brain_tumor.errors import UserError
 from brain_tumor.serving.inputs import SUFFIXES, Picture, read_bytes
 from brain_tumor.serving.predictor import BATCH, Prediction, Predictor
 
+OVERLAY = ("brain-tumor", "overlay")
+"""Key and text in the header of the PNG files that `predict --heatmap` writes, so that they are told from pictures."""
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -34,7 +37,8 @@ class Answer:
 def expand(names: Iterable[str]) -> Iterator[Path]:
     """Files that are named: each by itself, all with a known suffix in a folder and below, or those a glob fits.
 
-    Folders are walked in the order of their names; hidden files and folders are passed over.
+    Folders are walked in the order of their names; hidden files and folders are passed over, and overlays that
+    `predict --heatmap` wrote in folders and for globs.
 
     Args:
         names: files, folders, or globs (`**` for folders of any depth).
@@ -51,7 +55,7 @@ def expand(names: Iterable[str]) -> Iterator[Path]:
         else:
             found = False
             for match in glob.iglob(name, recursive=True):  # noqa: PTH207 (Path.glob takes no absolute pattern)
-                if Path(match).is_file():
+                if Path(match).is_file() and not is_overlay(Path(match)):
                     found = True
                     yield Path(match)
             if not found:
@@ -87,11 +91,24 @@ def answers(predictor: Predictor, paths: Iterable[Path]) -> Iterator[Answer]:
             pool.shutdown(cancel_futures=True)
 
 
+def is_overlay(path: Path) -> bool:
+    """Whether a file is a PNG with the mark `OVERLAY`."""
+    try:
+        with path.open("rb") as file:
+            return "\0".join(OVERLAY).encode() in file.read(128)
+    except OSError:  # reading it tells so
+        return False
+
+
 def _walk(folder: Path) -> Iterator[Path]:
     for place, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
-            if not name.startswith(".") and name.lower().endswith(tuple(SUFFIXES)):
+            if (
+                not name.startswith(".")
+                and name.lower().endswith(tuple(SUFFIXES))
+                and not is_overlay(Path(place, name))
+            ):
                 yield Path(place, name)
 
 
