@@ -91,6 +91,26 @@ def open_tree(path: Path) -> Iterator[Tree]:
         raise UserError(f"{error.filename or path} cannot be read or copied: {error.strerror or error}") from None
 
 
+def existing(variable: str, place: Path) -> Path:
+    """The archive or folder that a variable of the environment names.
+
+    Raises:
+        UserError: it is not there.
+    """
+    if not place.exists():
+        raise UserError(f"{variable}: {place.absolute()} is not there: name an archive or a folder")
+    return place
+
+
+@contextmanager
+def named_as(folder: Path, source: Path) -> Iterator[None]:
+    """In messages, name the place that the user knows instead of the folder to which it was copied."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(str(error).replace(str(folder), str(source))) from None
+
+
 def copy_files(
     tree: Tree,
     targets: Mapping[str, str],

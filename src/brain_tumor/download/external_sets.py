@@ -1,4 +1,4 @@
-"""Further data sets beside the main one: a table, one entry each."""
+"""External data sets beside the main one: a table, one row each."""
 
 import logging
 import re
@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from brain_tumor.data.catalog import EXTERNAL_FOLDER, HEALTHY, IMAGE_SUFFIXES, TUMOUR
 from brain_tumor.data.images import read_images
-from brain_tumor.download.archives import Tree, copy_files, open_tree
+from brain_tumor.download.archives import Tree, copy_files, existing, named_as, open_tree
 from brain_tumor.download.kaggle import download
 from brain_tumor.errors import UserError
 
@@ -20,11 +20,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ExternalSet:
-    """What the project must know of a further set.
+    """What the project must know of an external set.
 
     Attributes:
         handle: on Kaggle.
-        variable: of the environment, names an archive or folder with the set or a part of it.
+        variable: of the environment, names an archive or folder with the set or some of it.
         names: for each class a pattern of the file names that belong to it, in whatever folder; others stay behind.
         published: how many images of each class there are.
     """
@@ -46,20 +46,19 @@ EXTERNAL_SETS: Mapping[str, ExternalSet] = {
 
 
 def fetch_external(folder: Path, name: str, place: Path | None) -> None:
-    """Put the images of a further set below `folder`, as `additional/NAME/CLASS/FILE`.
+    """Put the images of an external set below `folder`, as `additional/NAME/CLASS/FILE`.
 
     Args:
         folder: of the main set.
         name: one of `EXTERNAL_SETS`.
-        place: archive or folder, also with a part of the set; None to ask Kaggle.
+        place: archive or folder, also with some of the set; None to ask Kaggle.
 
     Raises:
         UserError: the set cannot be reached, holds no known images, or one that cannot be read.
     """
     known = EXTERNAL_SETS[name]
-    if place is not None and not place.exists():
-        raise UserError(f"{known.variable}: {place.absolute()} is not there: name an archive or a folder of {name}")
-    source = place or download(known.handle, f"set {known.variable} to an archive or folder with the set or a part")
+    otherwise = f"set {known.variable} to an archive or folder with the set or some of it"
+    source = existing(known.variable, place) if place else download(known.handle, otherwise)
     with open_tree(source) as tree:
         targets = _targets(tree, name)
         if not targets:
@@ -68,10 +67,8 @@ def fetch_external(folder: Path, name: str, place: Path | None) -> None:
     counts = Counter(PurePosixPath(path).parts[2] for path in targets.values())
     said = ", ".join(f"{counts[label]:,} of {total:,} {label}" for label, total in known.published.items())
     log.info("%s: %s", name, said)
-    try:
+    with named_as(folder, source):
         read_images([folder / path for path in targets.values()], _CHECK_SIZE)
-    except UserError as error:
-        raise UserError(str(error).replace(str(folder), str(source))) from None
 
 
 def _targets(tree: Tree, name: str) -> dict[str, str]:

@@ -10,7 +10,6 @@ import re
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path, PurePosixPath
 
 import cv2
@@ -19,7 +18,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
-from tqdm import tqdm
 
 from brain_tumor.data.annotations import (
     OUTLINE_COLUMNS,
@@ -35,6 +33,7 @@ from brain_tumor.data.images import read_images
 from brain_tumor.download.archives import copy_files, open_tree
 from brain_tumor.errors import UserError
 from brain_tumor.files import write_csv
+from brain_tumor.progress import progress
 
 MATCHED_SLICES, MATCHED_OUTLINES = "cheng_slices.csv", "tumor_outlines.csv"
 
@@ -105,7 +104,7 @@ def read_figshare(source: Path) -> dict[int, Slice]:
         UserError: no slices, or a file that cannot be read.
     """
     slices: dict[int, Slice] = {}
-    for name, content in tqdm(_mat_files(source), desc="read slices", unit=" files", disable=None):
+    for name, content in progress("read slices", unit="file")(_mat_files(source)):
         try:
             slices[int(PurePosixPath(name).stem)] = _read_slice(content)
         except (OSError, KeyError, ValueError, TypeError) as error:
@@ -147,8 +146,7 @@ def _annotate_by_content(source: Path, raw: Path) -> tuple[pd.DataFrame, pd.Data
     vectors = _vectors(np.concatenate([plain, plain[:, :, ::-1]]))
 
     paths = list(read_catalog(raw)["path"])
-    progress = partial(tqdm, desc="match slices", total=len(paths), unit=" images", disable=None)
-    pictures = _vectors(read_images([raw / path for path in paths], SIDE, progress))
+    pictures = _vectors(read_images([raw / path for path in paths], SIDE, progress("match slices", len(paths))))
     best, correlation = match(pictures, vectors)
 
     rows, outlines = [], []

@@ -1,39 +1,30 @@
 """Where a data set comes from: Kaggle, an archive, a folder, or the drawing board.
 
-`download.dataset` says which pictures the study rests on. How they travel is the caller's affair: the same content
+`download.dataset` says which images the study rests on. How they travel is the caller's affair: the same content
 arrives from an archive, a folder or Kaggle, and is checked before anything rests on it.
 """
 
 import hashlib
-import logging
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import pandas as pd
-from tqdm import tqdm
 
 from brain_tumor.data.annotations import OUTLINES_FILE, SLICES_FILE, read_outlines, read_slices
-from brain_tumor.data.catalog import (
-    ANNOTATIONS_FOLDER,
-    CLASSES,
-    IMAGE_SUFFIXES,
-    TESTING,
-    TRAINING,
-    main_set,
-    read_catalog,
-)
+from brain_tumor.data.catalog import ANNOTATIONS_FOLDER, main_set, read_catalog
 from brain_tumor.data.images import read_images
-from brain_tumor.download.archives import Tree, copy_files, open_tree
+from brain_tumor.download.archives import copy_files, existing, named_as, open_tree
 from brain_tumor.download.external_sets import fetch_external
 from brain_tumor.download.figshare import write_annotations
 from brain_tumor.download.kaggle import download
+from brain_tumor.download.layout import annotation_targets, check_layout, image_targets, roots
 from brain_tumor.download.phantom.write import write_phantom
 from brain_tumor.errors import UserError
 from brain_tumor.files import atomic_folder, file_digest
 from brain_tumor.params import DownloadParams
+from brain_tumor.progress import progress
 
 MAIN_SET, PHANTOM = "brain-tumor-mri", "phantom"
 """The data sets that have a name; every other `download.dataset` is a path."""
@@ -49,9 +40,6 @@ MANIFEST = Path(__file__).parent / "manifests" / f"{MAIN_SET}.txt"
 It tells what differs in another version; the proof is `MAIN_SET_DIGEST`.
 """
 
-_logger = logging.getLogger(__name__)
-_bar = partial(tqdm, unit=" images", disable=None)  # None: no bar where stderr is no terminal
-
 _CHECK_SIZE = 32  # pixels a side when an image is read only to see that it can be
 
 
@@ -62,7 +50,7 @@ class Transport:
     Attributes:
         data: archive or folder of the main set; None to look into `external`, then to ask Kaggle.
         annotations: folder or archive with the annotations of the main set, see `write_annotations`.
-        additional: for each further set the archive or folder; None to ask Kaggle.
+        additional: for each external set the archive or folder; None to ask Kaggle.
         external: folder of the project where a user may have put the main set.
     """
 
@@ -78,7 +66,7 @@ def fetch_dataset(target: Path, params: DownloadParams, seed: int, transport: Tr
     Args:
         target: the folder to make; what is there is replaced.
         params: which data set.
-        seed: of the drawn set.
+        seed: of the phantom.
         transport: where to look for the main set and its annotations.
 
     Returns:
@@ -92,7 +80,7 @@ def fetch_dataset(target: Path, params: DownloadParams, seed: int, transport: Tr
         if params.dataset == MAIN_SET:
             annotations = _locate_annotations(transport) if params.annotations else None
             _fetch_main_set(folder, transport)
-            if annotations is not None:
+            if annotations:
                 write_annotations(annotations, folder)
                 _check_annotations(folder, annotations)
         elif params.dataset == PHANTOM:
@@ -127,8 +115,8 @@ def content_digest(images: pd.DataFrame) -> str:
 def _fetch_main_set(folder: Path, transport: Transport) -> None:
     source = _locate_main_set(transport)
     with open_tree(source) as tree:
-        targets = _image_targets(tree)
-        copy_files(tree, targets, folder, partial(_bar, desc=f"copy {MAIN_SET}"))
+        targets = image_targets(tree)
+        copy_files(tree, targets, folder, progress(f"copy {MAIN_SET}"))
     paths = sorted(targets.values())
     images = pd.DataFrame({"path": paths, "digest": [file_digest(folder / path) for path in paths]})
     if content_digest(images) != MAIN_SET_DIGEST:
@@ -136,40 +124,31 @@ def _fetch_main_set(folder: Path, transport: Transport) -> None:
 
 
 def _locate_main_set(transport: Transport) -> Path:
-    if transport.data is not None:
-        if not transport.data.exists():
-            raise UserError(f"BRAIN_TUMOR_DATA: {transport.data.absolute()} is not there: name an archive or a folder")
-        return transport.data
-    for candidate in _candidates(transport.external):
-        with open_tree(candidate) as tree:
-            roots = _roots(tree.names)
-            known = {str(roots[0] / path) for path in _read_manifest()} if len(roots) == 1 else set()
-            if known.intersection(tree.names):
-                return candidate
+    if transport.data:
+        return existing("BRAIN_TUMOR_DATA", transport.data)
+    for candidate in [transport.external, *sorted(transport.external.glob("*"))]:
+        if candidate.is_dir() or candidate.suffix == ".zip":
+            with open_tree(candidate) as tree:
+                found = roots(tree.names)
+                if len(found) == 1 and not {str(found[0] / path) for path in _read_manifest()}.isdisjoint(tree.names):
+                    return candidate
     return download(
         KAGGLE_HANDLE,
         f"set BRAIN_TUMOR_DATA to the archive or folder of {KAGGLE_HANDLE}, or put either into data/external/",
     )
 
 
-def _candidates(external: Path) -> list[Path]:
-    if not external.is_dir():
-        return []
-    return [external, *sorted(path for path in external.iterdir() if path.is_dir() or path.suffix == ".zip")]
-
-
 def _difference(source: Path, digests: Mapping[str, str]) -> str:
     """How a set differs from the version that the project knows, and what to do, in one line."""
     known = _read_manifest()
-    differ = [path for path in known if path in digests and not digests[path].startswith(known[path])]
-    missing = [path for path in known if path not in digests]
-    extra = [path for path in digests if path not in known]
-    first, what = min(
-        [(p, "differs") for p in differ] + [(p, "missing") for p in missing] + [(p, "extra") for p in extra]
-    )
+    found = {path: "extra" for path in digests if path not in known}
+    found |= {path: "missing" for path in known if path not in digests}
+    found |= {path: "differs" for path in known if path in digests and not digests[path].startswith(known[path])}
+    counts = Counter(found.values())
+    first = min(found)
     return (
-        f"{source} is not the version of {MAIN_SET} with {len(known):,} images: {len(differ):,} files differ, "
-        f"{len(missing):,} are missing, {len(extra):,} are extra, the first is {first} ({what}): get "
+        f"{source} is not the version of {MAIN_SET} with {len(known):,} images: {counts['differs']:,} files differ, "
+        f"{counts['missing']:,} are missing, {counts['extra']:,} are extra, the first is {first} ({found[first]}): get "
         f"{KAGGLE_HANDLE} anew, or name the path in download.dataset to use it as a set of your own"
     )
 
@@ -186,9 +165,7 @@ def _locate_annotations(transport: Transport) -> Path:
             "download.annotations is true: set BRAIN_TUMOR_ANNOTATIONS to a folder with cheng_slices.csv and "
             "tumor_outlines.csv, or to the files of figshare article 1512427 as downloaded"
         )
-    if not transport.annotations.exists():
-        raise UserError(f"BRAIN_TUMOR_ANNOTATIONS: {transport.annotations.absolute()} is not there: name a folder")
-    return transport.annotations
+    return existing("BRAIN_TUMOR_ANNOTATIONS", transport.annotations)
 
 
 def _fetch_own_set(folder: Path, source: Path) -> None:
@@ -198,80 +175,20 @@ def _fetch_own_set(folder: Path, source: Path) -> None:
             "folder or zip archive"
         )
     with open_tree(source) as tree:
-        images = _image_targets(tree)
-        _check_layout(source, images)
-        copy_files(tree, images, folder, partial(_bar, desc=f"copy {source.name}"))
-        copy_files(tree, _annotation_targets(tree), folder)
-    with _named_as(folder, source):
+        images = image_targets(tree)
+        check_layout(tree, images.values())
+        copy_files(tree, images, folder, progress(f"copy {source.name}"))
+        copy_files(tree, annotation_targets(tree), folder)
+    with named_as(folder, source):
         catalog = read_catalog(folder)
-        progress = partial(_bar, desc=f"check {source.name}", total=len(catalog))
-        read_images([folder / path for path in catalog["path"]], _CHECK_SIZE, progress)
+        bar = progress(f"check {source.name}", len(catalog))
+        read_images([folder / path for path in catalog["path"]], _CHECK_SIZE, bar)
     _check_annotations(folder, source)
-
-
-def _image_targets(tree: Tree) -> dict[str, str]:
-    """Every image below the root of the set, with its path relative to that root.
-
-    A folder that wraps the set, and what lies beside it, does not count.
-    """
-    root = _root(tree)
-    inside = {name: str(PurePosixPath(name).relative_to(root)) for name in tree.names if _is_below(name, root)}
-    images = {name: path for name, path in inside.items() if PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES}
-    others = [path for path in inside.values() if not path.startswith(f"{ANNOTATIONS_FOLDER}/")]
-    others = sorted(set(others) - set(images.values()))
-    if others:
-        _logger.info("%s: %d files are no images and stay behind, the first is %s", tree.path, len(others), others[0])
-    return images
-
-
-def _annotation_targets(tree: Tree) -> dict[str, str]:
-    paths = [f"{ANNOTATIONS_FOLDER}/{name}" for name in (SLICES_FILE, OUTLINES_FILE)]
-    return {name: path for path in paths if (name := str(_root(tree) / path)) in tree.names}
-
-
-def _root(tree: Tree) -> PurePosixPath:
-    roots = _roots(tree.names)
-    if not roots:
-        raise UserError(
-            f"{tree.path} holds no images: expected folders {', '.join(CLASSES)}, or {TRAINING} and {TESTING} "
-            "with these inside"
-        )
-    if len(roots) > 1:
-        raise UserError(
-            f"{tree.path} holds several sets, {roots[0]} and {roots[1]}: name one of them, or call the two folders "
-            f"{TRAINING} and {TESTING}"
-        )
-    return roots[0]
-
-
-def _roots(names: Iterable[str]) -> list[PurePosixPath]:
-    """The folders, as high up as possible, that hold `Training`, `Testing` or a class folder with images."""
-    known = {TRAINING, TESTING, *CLASSES}
-    roots: set[PurePosixPath] = set()
-    for path in map(PurePosixPath, names):
-        if path.suffix.lower() in IMAGE_SUFFIXES:
-            folders = path.parts[:-1]
-            roots.update(PurePosixPath(*folders[:depth]) for depth, part in enumerate(folders) if part in known)
-    return sorted(root for root in roots if not any(parent in roots for parent in root.parents))
-
-
-def _is_below(name: str, root: PurePosixPath) -> bool:
-    return PurePosixPath(name).is_relative_to(root)
-
-
-def _check_layout(source: Path, images: Mapping[str, str]) -> None:
-    """Every image lies where `read_catalog` looks, so that none is left out in silence."""
-    paths = [PurePosixPath(path) for path in images.values()]
-    parts = {TRAINING, TESTING} & {path.parts[0] for path in paths}
-    form, depth = (f"{TRAINING} or {TESTING}/CLASS/FILE", 3) if parts else ("CLASS/FILE", 2)
-    for path in paths:
-        if len(path.parts) != depth or (parts and path.parts[0] not in parts):
-            raise UserError(f"{source}: {path} is not of the form {form}: move it")
 
 
 def _check_annotations(folder: Path, source: Path) -> None:
     """Annotations can be read and name only images that are there."""
-    with _named_as(folder, source):
+    with named_as(folder, source):
         slices = read_slices(folder)
         named = {*read_outlines(folder), *(() if slices is None else slices["image"])}
         unknown = sorted(path for path in named if not (folder / path).is_file())
@@ -286,12 +203,3 @@ def _check_digest(catalog: pd.DataFrame, params: DownloadParams) -> None:
             f"download.digest is {params.digest}, but the content of {params.dataset} is {digest}: bring back the "
             "files that the results rest on, or write the new value"
         )
-
-
-@contextmanager
-def _named_as(folder: Path, source: Path) -> Iterator[None]:
-    """In messages, name the place that the user knows instead of the temporary folder."""
-    try:
-        yield
-    except UserError as error:
-        raise UserError(str(error).replace(str(folder), str(source))) from None
