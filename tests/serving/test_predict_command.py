@@ -52,6 +52,8 @@ def test_json_tells_the_models_answers_and_the_rest_goes_on(model, folder, capsy
         assert row["prediction_set"] == [name]
         assert row["like_training_images"]
     assert not found["unlike.png"]["like_training_images"]
+    assert found["unlike.png"]["reason"] == "its features are 1.67 times as far away as is allowed"
+    assert found["glioma.png"]["reason"] is None
     assert found["unlike.png"]["novelty"] == pytest.approx(0.5 / 0.3, rel=1e-3)
     assert status == 2
     assert err.count("\n") == 1
@@ -72,7 +74,7 @@ def test_csv_and_table_say_the_same(model, folder, capsys):
     assert first.split()[0] == "notumor"
     assert first.endswith(str(files[0]))
     assert second.startswith("?")
-    assert "not like the training images" in second
+    assert "not like the training images (its features are 1.67 times" in second
     assert not any(name in second.split() for name in CLASSES)
     assert "No diagnosis" in err
 

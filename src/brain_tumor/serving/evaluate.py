@@ -11,8 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from brain_tumor.data.arrays import SplitArrays
-from brain_tumor.data.catalog import HEALTHY, TUMOUR
+from brain_tumor.data.catalog import HEALTHY_INDEX, TUMOUR
 from brain_tumor.data.images import Pixels
 from brain_tumor.errors import UserError, printable
 from brain_tumor.evaluation.metrics import (
@@ -22,14 +21,15 @@ from brain_tumor.evaluation.metrics import (
     classification_text,
     confusion,
     overall_scores,
-    tumour_sensitivity,
 )
 from brain_tumor.evaluation.reliability import reliability
-from brain_tumor.evaluation.summary import selective_table, set_table
-from brain_tumor.evaluation.tables import Predictions, class_table, overall_table, share
+from brain_tumor.evaluation.study import mistakes, score_tables
+from brain_tumor.evaluation.tables import Predictions, share
+from brain_tumor.figures.scores import confusion_matrix, ranking_curves
+from brain_tumor.figures.sheets import mistakes_sheet
+from brain_tumor.figures.style import save
 from brain_tumor.files import write_csv, write_json
 from brain_tumor.progress import progress
-from brain_tumor.score_files import write_predictions
 from brain_tumor.serving.onnx_model import Exported
 from brain_tumor.serving.predict import NOT_ALIKE, UNREADABLE
 from brain_tumor.serving.predictor import Predictor
@@ -173,7 +173,7 @@ def summary(scored: Scored) -> dict[str, Any]:
             for index, name in enumerate(typed.classes)
         }
     if len(unknown):
-        sensitivity = tumour_sensitivity(unknown, typed.classes.index(HEALTHY))[0, 0]
+        sensitivity = np.mean(unknown.argmax(axis=1) != HEALTHY_INDEX)
         scores["tumour_of_unknown_type"] = {"images": len(unknown), "sensitivity": float(sensitivity)}
     scores["not_like_training_images"] = int((~scored.in_distribution).sum())
     scores["unreadable_files"] = scored.unreadable
@@ -186,17 +186,17 @@ def write_report(folder: Path, scored: Scored, exported: Exported) -> None:
     if not len(predictions.labels):
         raise UserError("--out: only tumours of unknown type are in the folder, for which there are no such tables")
     shown = np.stack([pixels for pixels, typed in zip(scored.pixels, scored.typed, strict=True) if typed])
-    write_predictions(folder, predictions, SplitArrays(shown, pd.DataFrame({"path": predictions.groups})))
-    tables = {
-        "scores": overall_table(predictions),
-        "scores_by_class": class_table(predictions),
-        "reliability": reliability(predictions.probabilities, predictions.labels),
-        "risk_coverage": selective_table(predictions)[0],
-    }
-    if exported.prediction_sets:
-        tables["prediction_sets"] = set_table(predictions, exported.prediction_sets)
+    tables = score_tables(predictions, predictions.groups.tolist(), exported.prediction_sets)
+    tables["reliability"] = reliability(predictions.probabilities, predictions.labels)
     for name, table in tables.items():
         write_csv(folder / f"{name}.csv", table)
+    figures = {
+        "confusion_matrix": confusion_matrix(tables["confusion"]),
+        "ranking_curves": ranking_curves(tables["roc"], tables["precision_recall"]),
+        "surest_mistakes": mistakes_sheet(*mistakes(predictions, shown)),
+    }
+    for name, figure in figures.items():
+        save(figure, folder / f"{name}.png")
 
 
 def text(scored: Scored, scores: Mapping[str, Any]) -> str:

@@ -117,7 +117,7 @@ def _table(classes: Sequence[str]) -> tuple[str, Callable[[Row], str]]:
         slice_ = "" if place is None else " volume" if place == "volume" else f" slice {place}"
         name = printable(str(path)) + slice_
         if not prediction.in_distribution:
-            return f"{'?':{width}}       -  {'-':24}  {name}: {NOT_ALIKE}"
+            return f"{'?':{width}}       -  {'-':24}  {name}: {NOT_ALIKE} ({prediction.ood_reason})"
         chosen = "-" if prediction.prediction_set is None else ", ".join(prediction.prediction_set) or "none"
         return f"{prediction.label:{width}}  {prediction.probability:6.1%}  {chosen:24}  {name}"
 

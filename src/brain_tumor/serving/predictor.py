@@ -28,10 +28,10 @@ class Prediction:
     """The answer for a picture, or for a volume.
 
     Attributes:
-        label: the class of the largest probability; void where `in_distribution` is false.
+        label: the class of the largest probability; void where there is an `ood_reason`.
         probabilities: for each class, calibrated; they sum to 1.
         prediction_set: classes that cannot be ruled out at `COVERAGE`; None where the model tells no thresholds.
-        in_distribution: whether the picture is like the training images.
+        ood_reason: why the picture is out of distribution; None where it is like the training images.
         ood_score: distance from the training images as a share of the largest that is in distribution.
         frame: of the picture in its file; None for a file of one picture, and for a volume.
         heat: (height, width), where the picture speaks for its class, 0 to 1; None for a volume.
@@ -40,10 +40,15 @@ class Prediction:
     label: str
     probabilities: dict[str, float]
     prediction_set: tuple[str, ...] | None
-    in_distribution: bool
+    ood_reason: str | None
     ood_score: float
     frame: int | None = None
     heat: Heat | None = None
+
+    @property
+    def in_distribution(self) -> bool:
+        """Whether the picture is like the training images."""
+        return self.ood_reason is None
 
     @property
     def probability(self) -> float:
@@ -58,6 +63,7 @@ class Prediction:
             "probabilities": {name: round(value, 6) for name, value in self.probabilities.items()},
             "prediction_set": None if self.prediction_set is None else list(self.prediction_set),
             IN_DISTRIBUTION_KEY: self.in_distribution,
+            "reason": self.ood_reason,
             OOD_SCORE_KEY: round(self.ood_score, 4),
         }
 
@@ -118,8 +124,7 @@ class Predictor:
             label=self.exported.classes[int(probabilities.argmax())],
             probabilities=self._named(probabilities),
             prediction_set=self._prediction_set(probabilities),
-            # A distance that is no number belongs to nothing that the model knows.
-            in_distribution=score <= 1 and picture.modality in (None, MRI),
+            ood_reason=_ood_reason(picture, score),
             ood_score=score,
             frame=picture.frame,
             heat=heat,
@@ -140,7 +145,7 @@ class Predictor:
             label=self.exported.classes[int(probabilities.argmax())],
             probabilities=self._named(probabilities),
             prediction_set=None,  # its coverage is known for single pictures only
-            in_distribution=bool(inside),
+            ood_reason=None if inside else f"none of its {len(used)} slices is: {used[0].ood_reason}",
             ood_score=float(np.mean([slice_.ood_score for slice_ in used])),
         )
 
@@ -153,3 +158,11 @@ class Predictor:
             return None
         chosen = prediction_sets(probabilities, thresholds)
         return tuple(name for name, inside in zip(self.exported.classes, chosen, strict=True) if inside)
+
+
+def _ood_reason(picture: Picture, score: float) -> str | None:
+    if picture.modality not in (None, MRI):
+        return f"its modality is {picture.modality}, that of the training images {MRI}"
+    if not score <= 1:  # a distance that is no number belongs to nothing that the model knows
+        return f"its features are {score:.3g} times as far away as is allowed"
+    return None

@@ -74,6 +74,7 @@ class PictureAnswer(BaseModel):
     probabilities: dict[str, float]
     prediction_set: list[str] | None
     like_training_images: bool
+    reason: str | None
     novelty: float
     picture: str | None = None
     heat_map: str | None = None
