@@ -8,8 +8,9 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, Protocol
+from typing import IO
 
 from brain_tumor.errors import UserError
 
@@ -25,49 +26,19 @@ _DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImpleme
 """What zipfile raises for an archive that is cut off, altered, or packed by a method that it does not know."""
 
 
-class Tree(Protocol):
-    """Files below a root. Hidden files, and the folder that macOS adds to archives, are not listed."""
+@dataclass(frozen=True)
+class Tree:
+    """Files below a root. Hidden files, and the folder that macOS adds to archives, are not listed.
 
-    @property
-    def path(self) -> Path:
-        """The folder or archive, for messages."""
+    Attributes:
+        path: the folder or archive, for messages.
+        names: paths relative to the root, with forward slashes, sorted.
+        open: opens a file of `names` for reading.
+    """
 
-    @property
-    def names(self) -> list[str]:
-        """Paths relative to the root, with forward slashes, sorted."""
-
-    def open(self, name: str) -> IO[bytes]:
-        """Open a file of `names` for reading."""
-
-
-class FolderTree:
-    """The files of a folder; links are followed, except back to a folder that holds them."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.names = sorted(
-            file.relative_to(path).as_posix() for file in _walk(path) if not _is_hidden(file.relative_to(path))
-        )
-
-    def open(self, name: str) -> IO[bytes]:
-        """Open a file of `names` for reading."""
-        return (self.path / name).open("rb")
-
-
-class ZipTree:
-    """The files of a zip archive whose directory has passed `_check_entries`."""
-
-    def __init__(self, path: Path, archive: zipfile.ZipFile) -> None:
-        entries = [entry for entry in archive.infolist() if not entry.is_dir()]
-        _check_entries(path, entries)
-        self.path = path
-        self._archive = archive
-        self._entries = {entry.filename: entry for entry in entries}
-        self.names = sorted(name for name in self._entries if not _is_hidden(PurePosixPath(name)))
-
-    def open(self, name: str) -> IO[bytes]:
-        """Open a file of `names` for reading; zipfile never gives more bytes than the checked directory declares."""
-        return self._archive.open(self._entries[name])
+    path: Path
+    names: list[str]
+    open: Callable[[str], IO[bytes]]
 
 
 @contextmanager
@@ -80,10 +51,14 @@ def open_tree(path: Path) -> Iterator[Tree]:
     """
     try:
         if path.is_dir():
-            yield FolderTree(path)
+            files = [file.relative_to(path) for file in _walk(path)]
+            yield Tree(path, _visible(file.as_posix() for file in files), lambda name: (path / name).open("rb"))
             return
         with path.open("rb") as file, zipfile.ZipFile(file) as archive:
-            yield ZipTree(path, archive)
+            entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+            _check_entries(path, entries)
+            # zipfile never gives more bytes than the directory declares, which was checked
+            yield Tree(path, _visible(entry.filename for entry in entries), archive.open)
     except _DAMAGED as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"{path} is no zip archive or a damaged one ({reason}): get it again") from None
@@ -169,8 +144,8 @@ def _leaves_folder(name: str) -> bool:
     return not name or not parts[0] or ".." in parts or ":" in parts[0] or "\0" in name
 
 
-def _is_hidden(name: Path | PurePosixPath) -> bool:
-    return any(part.startswith(".") or part == "__MACOSX" for part in name.parts)
+def _visible(names: Iterable[str]) -> list[str]:
+    return sorted(name for name in names if not re.search(r"(^|/)(\.|__MACOSX(/|$))", name))
 
 
 def _walk(root: Path) -> Iterator[Path]:
