@@ -1,4 +1,4 @@
-"""Pack the images of every split at model size; add changed copies to train, so that its classes are balanced."""
+"""Pack the images of every split at model size, train augmented, so that its classes are balanced."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""From a split to packed arrays: every image read once, and train with its changed copies."""
+"""From a split to packed arrays: every image read once, and train augmented."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -35,8 +35,8 @@ def pack(
         raw: the images as published.
         split: as `read_split` gives it.
         split_digest: SHA-256 of its file.
-        params: how images are read, and which copies are made.
-        seed: of everything random in the copies.
+        params: how images are read, and which augmented images are made.
+        seed: of everything random in these.
         folder: for the arrays.
         progress: from the name of a split to what wraps its images, for example a `tqdm` bar.
 

@@ -1,4 +1,4 @@
-"""Changed copies of the training images, and the balance of classes."""
+"""Augmented images: what changes, how many of each image, and the balance of classes."""
 
 import os
 
@@ -21,7 +21,15 @@ from brain_tumor.data.images import Pixels, head_mask
 from brain_tumor.params import AugmentParams
 
 
-class GreyCurve(A.ImageOnlyTransform):  # type: ignore[misc]  # albumentations has no types
+class _LookUp(A.ImageOnlyTransform):  # type: ignore[misc]  # albumentations has no types
+    """Replaces every grey value by that of a curve, (256,), drawn anew for each picture."""
+
+    def apply(self, img: Pixels, curve: Pixels, **_: Any) -> Pixels:
+        """Look every grey value up."""
+        return np.asarray(curve[img], np.uint8)
+
+
+class GreyCurve(_LookUp):
     """A random smooth curve from grey to grey; three in ten may rise and fall, so that what was dark gets bright.
 
     Black stays nearly black. The kind of picture (T1, T2, FLAIR, the scanner's settings) says less after it. Source:
@@ -30,7 +38,7 @@ class GreyCurve(A.ImageOnlyTransform):  # type: ignore[misc]  # albumentations h
     """
 
     def get_params(self) -> dict[str, Any]:
-        """Draw a curve: (256,) grey values."""
+        """Draw a curve."""
         rng = self.random_generator
         inputs = np.concatenate([[0], np.sort(rng.random(4)), [1]])
         outputs = np.concatenate([[rng.uniform(0, 0.1)], rng.random(4), [rng.uniform(0.75, 1)]])
@@ -41,12 +49,8 @@ class GreyCurve(A.ImageOnlyTransform):  # type: ignore[misc]  # albumentations h
         smooth[0] = min(smooth[0], 0.05)
         return {"curve": (np.clip(smooth, 0, 1) * 255).round().astype(np.uint8)}
 
-    def apply(self, img: Pixels, curve: Pixels, **_: Any) -> Pixels:
-        """Look every grey value up."""
-        return np.asarray(curve[img], np.uint8)
 
-
-class DrawnHistogram(A.ImageOnlyTransform):  # type: ignore[misc]  # albumentations has no types
+class DrawnHistogram(_LookUp):
     """Gives the grey values within the head a histogram drawn by lot, in place of the picture's own.
 
     Each value is replaced by its rank among those of the head, and the rank looked up in a random rising curve. The
@@ -55,16 +59,12 @@ class DrawnHistogram(A.ImageOnlyTransform):  # type: ignore[misc]  # albumentati
     """
 
     def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
-        """Draw the curve for this picture: (256,) grey values."""
+        """Draw the curve for this picture."""
         rng = self.random_generator
         knots, levels = (np.concatenate([[0], rng.dirichlet(np.full(_PIECES, 2.0)).cumsum()]) for _ in range(2))
         curve = PchipInterpolator(knots, levels)(_ranks_within_head(data["image"]))
         curve *= np.minimum(1, np.arange(256) / _NEARLY_BLACK)
         return {"curve": (np.clip(curve, 0, 1) * 255).round().astype(np.uint8)}
-
-    def apply(self, img: Pixels, curve: Pixels, **_: Any) -> Pixels:
-        """Look every grey value up."""
-        return np.asarray(curve[img], np.uint8)
 
 
 _PIECES = 4  # of the random curve
@@ -79,7 +79,7 @@ def _ranks_within_head(image: Pixels) -> NDArray[np.float64]:
 
 
 def policy(params: AugmentParams) -> A.Compose:
-    """What changes a copy, in this order, each drawn anew: place and size, contrast, resolution, noise."""
+    """What changes an image, in this order, each drawn anew: place and size, contrast, resolution, noise."""
     black = {"border_mode": cv2.BORDER_CONSTANT, "fill": 0}
     return A.Compose(
         [
@@ -107,24 +107,26 @@ def policy(params: AugmentParams) -> A.Compose:
     )
 
 
-def augmented_per_image(classes: pd.Series, copies: int, balance: bool, rng: np.random.Generator) -> NDArray[np.int64]:
-    """How many changed copies each training image gets.
+def augmented_per_image(
+    classes: pd.Series, per_image: int, balance: bool, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """How many augmented images each training image gets.
 
     Args:
         classes: class of each image.
-        copies: how many each image of the largest class gets.
-        balance: whether smaller classes get more, until originals and copies together are as many in every class but
-            that of tumours of unknown type. They are spread evenly; which images get one more than others of their
-            class is drawn.
+        per_image: how many each image of the largest class gets.
+        balance: whether smaller classes get more, until originals and augmented images together are as many in every
+            class but that of tumours of unknown type. They are spread evenly; which images get one more than others
+            of their class is drawn.
         rng: decides about that one.
 
     Returns:
-        (images,), numbers of copies.
+        (images,), numbers of augmented images.
     """
-    counts = np.full(len(classes), copies)
+    counts = np.full(len(classes), per_image)
     if not balance:
         return counts
-    target = classes[classes != TUMOUR].value_counts().max() * (1 + copies)
+    target = classes[classes != TUMOUR].value_counts().max() * (1 + per_image)
     for name in sorted(set(classes) - {TUMOUR}):
         rows = np.flatnonzero(classes == name)
         each, rest = divmod(target - len(rows), len(rows))
@@ -134,10 +136,10 @@ def augmented_per_image(classes: pd.Series, copies: int, balance: bool, rng: np.
 
 
 def augment(images: Pixels, index: pd.DataFrame, params: AugmentParams, seed: int) -> tuple[Pixels, pd.DataFrame]:
-    """Originals followed by their changed copies, and those of healthy heads by copies with a drawn tumour.
+    """Originals, each followed by its augmented images, and those of healthy heads by some with a synthetic tumour.
 
-    What copy 2 of an image looks like depends on the seed, the image's path and the number 2 alone, not on the other
-    images: another split has the same copies, and what was computed from them is found again.
+    What the second augmented image of an original looks like depends on the seed, the original's path and the number 2
+    alone: another split has the same ones, and what was computed from them is found again.
 
     Args:
         images: (images, size, size), grey values.
@@ -146,42 +148,36 @@ def augment(images: Pixels, index: pd.DataFrame, params: AugmentParams, seed: in
         seed: of everything random here.
 
     Returns:
-        The images and their index, sorted by path and number of the copy; the column `copy` is 0 for originals, and
-        the class of copies with a drawn tumour is `TUMOUR`.
+        The images and their index; its column `augmented` is 0 for originals, and the class of images with a synthetic
+        tumour is `TUMOUR`.
     """
     plan = _plan(index, params, seed)
     result = images[plan["row"]]
 
-    def change(chunk: NDArray[np.int64]) -> None:
+    def change(rows: pd.DataFrame) -> None:
         transform = policy(params)
-        for position in chunk:
-            path, copy, drawn = plan.loc[position, ["path", "augmented", "drawn"]]
-            if copy:
-                own_seed = _seed(seed, path, copy, drawn)
-                picture = (
-                    draw_synthetic_tumour(result[position], np.random.default_rng(own_seed))
-                    if drawn
-                    else result[position]
-                )
-                transform.set_random_seed(own_seed)
-                result[position] = transform(image=picture)["image"]
+        for position, *what in rows[["path", "augmented", "synthetic"]].itertuples():
+            own_seed = _seed(seed, *what)
+            if what[-1]:
+                result[position] = draw_synthetic_tumour(result[position], np.random.default_rng(own_seed))
+            transform.set_random_seed(own_seed)
+            result[position] = transform(image=result[position])["image"]
 
-    threads = os.cpu_count() or 1
+    made, threads = plan[plan["augmented"] > 0], os.cpu_count() or 1
     with ThreadPoolExecutor(threads) as pool:
-        for _ in pool.map(change, np.array_split(np.arange(len(plan)), threads)):
-            pass
-    return result, plan.drop(columns=["row", "drawn"])
+        list(pool.map(change, [made[start::threads] for start in range(threads)]))
+    return result, plan.drop(columns=["row", "synthetic"])
 
 
 def _plan(index: pd.DataFrame, params: AugmentParams, seed: int) -> pd.DataFrame:
-    """The index with a row for each original and each copy: `row` of `index`, `copy`, `drawn` (with a tumour)."""
-    changed = augmented_per_image(index["class"], params.per_image, params.balance, np.random.default_rng(seed))
-    drawn = np.where(index["class"] == HEALTHY, params.synthetic_tumours, 0)
-    rows = np.repeat(np.arange(len(index)), 1 + changed + drawn)
+    """A row for each original and augmented image: the index, `row` in it, `augmented`, `synthetic` (with a tumour)."""
+    counts = augmented_per_image(index["class"], params.per_image, params.balance, np.random.default_rng(seed))
+    tumours = np.where(index["class"] == HEALTHY, params.synthetic_tumours, 0)
+    rows = np.repeat(np.arange(len(index)), 1 + counts + tumours)
     plan = index.iloc[rows].reset_index(drop=True).assign(row=rows)
     plan["augmented"] = plan.groupby("row").cumcount()
-    plan["drawn"] = plan["augmented"] > changed[rows]
-    return plan.assign(**{"class": plan["class"].where(~plan["drawn"], TUMOUR)})
+    plan["synthetic"] = plan["augmented"] > counts[rows]
+    return plan.assign(**{"class": plan["class"].where(~plan["synthetic"], TUMOUR)})
 
 
 def _seed(*parts: Any) -> int:
@@ -189,18 +185,18 @@ def _seed(*parts: Any) -> int:
 
 
 def sample_of_augmented(images: Pixels, index: pd.DataFrame) -> tuple[list[Pixels], list[list[Pixels]], list[str]]:
-    """For one image of each class, the first of those with most copies: the image, its copies, and its class.
+    """For each class an original, the first of those with most augmented images; these; and the classes.
 
     Args:
         images: (images, size, size), as `augment` returns them.
         index: likewise.
     """
     classes = sorted(index["class"].unique())
-    originals, copies = [], []
+    originals, augmented = [], []
     for name in classes:
-        most = int(index["augmented"].where(index["class"] == name).argmax())
-        number = int(index["augmented"].iloc[most])
-        originals.append(images[most - number])
-        rows = range(most - number + 1, most + 1)
-        copies.append([images[row] for row in rows if index["class"].iat[row] == name])
-    return originals, copies, classes
+        last = int(index["augmented"].where(index["class"] == name).argmax())
+        original = last - int(index["augmented"].iloc[last])
+        originals.append(images[original])
+        rows = range(original + 1, last + 1)
+        augmented.append([images[row] for row in rows if index["class"].iat[row] == name])
+    return originals, augmented, classes

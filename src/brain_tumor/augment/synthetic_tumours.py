@@ -1,8 +1,8 @@
-"""Tumours drawn into pictures of healthy heads.
+"""Synthetic tumours in pictures of healthy heads.
 
 In the main data set tumours and healthy heads come from different collections, so that a network can tell them apart
-by the kind of picture. A drawn tumour breaks that link: the same picture is seen with one and without. It need not
-look like any one disease, only like something that does not belong there; its type is unknown.
+by the kind of picture. A synthetic tumour breaks that link: a network sees the same picture with one and without. It
+need not look like any one disease, only like something that does not belong there; its type is unknown.
 
 The idea is that of synthetic anomalies: Tan et al., Detecting Outliers with Foreign Patch Interpolation, 2022; Hu et
 al., Label-Free Liver Tumor Segmentation, 2023.
@@ -42,7 +42,7 @@ class _Site:
 
 
 def draw_synthetic_tumour(image: Pixels, rng: Generator) -> Pixels:
-    """Draw one tumour: where, how large, how bright, of what texture and with what swelling is drawn by lot.
+    """Draw one tumour; its place, size, brightness, texture and swelling are random.
 
     Args:
         image: (side, side), grey values of a head, as `Reader` with `crop: head` makes them.

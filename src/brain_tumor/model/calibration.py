@@ -1,4 +1,4 @@
-"""Whether a probability of 0.9 is right nine times in ten, and the few numbers that make it more so."""
+"""The few numbers by which a prediction with a probability of 0.9 becomes correct nine times in ten."""
 
 from dataclasses import dataclass
 
@@ -24,7 +24,7 @@ class Calibration:
 
     Attributes:
         temperature: 0.05 to 20; above 1 where the classifier is too sure.
-        offsets: (classes,), their sum is 0; above 0 for a class that is called too seldom.
+        offsets: (classes,), their sum is 0; above 0 for a class that is predicted too seldom.
     """
 
     temperature: float
@@ -34,10 +34,10 @@ class Calibration:
 def fit_calibration(logits: ArrayLike, labels: ArrayLike, class_weights: ArrayLike | None = None) -> Calibration:
     """The temperature and the offsets with which the log loss on held-out images is smallest.
 
-    The offsets mend what training does to how often a class is called, as copies of one class with drawn tumours do.
-    A standard normal prior keeps them small where few images say otherwise, and finite where all are right; the loss
-    is convex in 1/T and offsets/T, so the minimum is the only one. The temperature is near an end of its range where
-    the loss falls all the way, as it does if every image is right.
+    The offsets mend what training does to how often a class is predicted, as images of one class with synthetic tumours
+    do. A standard normal prior keeps them small where few images say otherwise, and finite where all predictions are
+    correct; the loss is convex in 1/T and offsets/T, so the minimum is the only one. The temperature is near an end of
+    its range where the loss falls all the way, as it does if every prediction is correct.
 
     Args:
         logits: (images, classes), of images that did not train the classifier.
