@@ -38,13 +38,13 @@ from brain_tumor.data.hemispheres import mirrored_hemispheres, one_sided, opposi
 from brain_tumor.data.images import Pixels, prepare_images
 from brain_tumor.data.masks import masks_at_model_size
 from brain_tumor.errors import UserError
+from brain_tumor.evaluation.hemispheres import hemisphere_table
 from brain_tumor.evaluation.lesion_removal import lesion_removed_images
 from brain_tumor.evaluation.tables import Predictions
 from brain_tumor.model.classifier import Classifier
 from brain_tumor.model.features import cache_folder, open_cache
 from brain_tumor.model.predict import probabilities
 from brain_tumor.params import Params, load_params
-from brain_tumor.score_files import hemispheres_told_apart
 from brain_tumor.split.protocols import NOT_TRAINED_ON, joined_by_patient
 from brain_tumor.stage import stage
 from brain_tumor.training.calibrate import calibrate
@@ -119,7 +119,7 @@ def run(variant: str, params: Params, split: pd.DataFrame) -> dict[str, Any]:
         result = fit(arrays, params.train, params.seed, open_cache(), cache_folder())
         validation_accuracy = calibrate(result.classifier, arrays.validation, params.train, open_cache())
         result.classifier.save(MODELS / f"{variant}.safetensors")
-        result.checkpoint.remove()
+        result.forget()
         assert arrays.external is not None
         test = called_right(result.classifier, arrays.test)
         return {
@@ -163,7 +163,7 @@ def without_tumour(classifier: Classifier, arrays: Arrays, split: pd.DataFrame, 
     test, outlines = arrays.test, read_outlines(RAW)
     groups = test.index["path"].map(joined_by_patient(split).set_axis(split["path"])).to_numpy(str)
     predictions = Predictions(ask(test.images), test.labels, CLASSES, groups, seed)
-    halves = hemispheres_told_apart(outlines, test, predictions, ask).iloc[0]
+    halves = hemisphere_table(outlines, test, predictions, ask).iloc[0]
     rows, masks = masks_at_model_size(outlines, test.index["path"].tolist(), test.frames, test.images.shape[1])
     healthy = {
         f"healthy without {name}": (ask(pictures).argmax(axis=1) == CLASSES.index(HEALTHY)).mean()

@@ -2,7 +2,7 @@
 
 Each row of the table is the recipe of params.yaml but for `RECIPE`, up to one measure, under `leak_free`, scored on
 the test images, on tumours of a collection that no row but the last has trained on (the held-back half of Br35H), and
-on heads made of halves with and without a tumour, of the collection with outlines (`score_files.hemispheres_told_apart`).
+on heads made of halves with and without a tumour, of the collection with outlines (`evaluation.hemispheres`).
 Run from the project's root, after the download stage with `download.annotations: true` and
 `download.additional: [br35h]`; rows that the table has already are not computed again. The networks are kept in
 `build/sources`, for source_maps.py.
@@ -31,12 +31,13 @@ from brain_tumor.data.catalog import CLASSES, HEALTHY, TRAIN, TUMOUR, read_catal
 from brain_tumor.data.images import Pixels
 from brain_tumor.duplicates.search import find_duplicates
 from brain_tumor.errors import UserError
+from brain_tumor.evaluation.hemispheres import hemisphere_table
 from brain_tumor.evaluation.tables import Predictions
+from brain_tumor.files import write_csv
 from brain_tumor.model.classifier import Classifier
 from brain_tumor.model.features import cache_folder, open_cache
 from brain_tumor.model.predict import probabilities
 from brain_tumor.params import Params, load_params
-from brain_tumor.score_files import hemispheres_told_apart, write_table
 from brain_tumor.split.protocols import assign
 from brain_tumor.stage import stage
 from brain_tumor.training.calibrate import calibrate
@@ -160,9 +161,9 @@ def run(split: pd.DataFrame, params: Params, seed: int, outlines: Mapping[str, O
         assert arrays.external is not None
         result = fit(arrays, params.train, seed, open_cache(), cache_folder())
         validation_accuracy = calibrate(result.classifier, arrays.validation, params.train, open_cache())
-        write_table(HELD_BACK, arrays.external.index)
+        write_csv(HELD_BACK, arrays.external.index)
         result.classifier.save(model)
-        result.checkpoint.remove()
+        result.forget()
         return {
             "train_images": int((split["split"] == TRAIN).sum()),
             "validation_accuracy": validation_accuracy,
@@ -191,7 +192,7 @@ def scores(
         "meningioma_elsewhere": right[elsewhere].mean(),
         NEW: right_answers(of_new, new).mean(),
         NEW_AUROC: roc_auc_score(np.arange(len(alarms)) >= (labels == HEALTHY).sum(), 1 - alarms),
-        HALVES_AUROC: hemispheres_told_apart(outlines, test, predictions, ask)["auroc"].iloc[0],
+        HALVES_AUROC: hemisphere_table(outlines, test, predictions, ask)["auroc"].iloc[0],
     }
 
 

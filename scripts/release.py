@@ -23,8 +23,7 @@ from ruamel.yaml import YAML
 from brain_tumor.data.arrays import Arrays, SplitArrays, open_arrays
 from brain_tumor.data.catalog import read_split
 from brain_tumor.errors import UserError
-from brain_tumor.evaluation.summary import subsets_of
-from brain_tumor.evaluation.tables import EXTERNAL_COLUMNS, Predictions, class_table, external_table, subset_table
+from brain_tumor.evaluation.tables import Predictions, class_table, external_table, subset_table, subsets_of
 from brain_tumor.files import write_text
 from brain_tumor.model.classifier import load_classifier
 from brain_tumor.param_changes import changes
@@ -62,7 +61,7 @@ def main() -> None:
     scored = Predictions(probabilities, test.labels, classes, groups, load_params().seed)
     full = as_trained(test, scored)
     check_loss(scored, full)
-    parts = subset_table(scored, subsets_of(test.index["path"], scored, split, set()), classes.index("notumor"))
+    parts = subset_table(scored, subsets_of(test.index["path"], scored, split, set()))
     sensitivities = class_table(scored).query("score == 'sensitivity'")
     sources, unlike_sources = external(candidate, *held_back(arguments.measured, arrays, split), scored)
     unlike = {"test images": unlike_test} | unlike_sources
@@ -138,12 +137,10 @@ def external(
 ) -> tuple[pd.DataFrame, dict[str, float]]:
     """How pictures of further data sets are called, and their share that is not like the training images."""
     if part is None:
-        return pd.DataFrame(columns=list(EXTERNAL_COLUMNS)), {}
+        return external_table(None), {}
     groups = part.index["path"].map(joined_by_patient(split).set_axis(split["path"])).to_numpy(str)
     probabilities, unlike = run(path, part)
-    table = external_table(
-        probabilities, part.index["class"].to_numpy(str), groups, of.classes.index("notumor"), of.seed
-    )
+    table = external_table(Predictions(probabilities, part.labels, of.classes, groups, of.seed))
     return table, {"pictures of other sources": unlike}
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import betabinom
 
-from brain_tumor.evaluation.conformal import class_thresholds, prediction_sets, set_sizes
+from brain_tumor.evaluation.conformal import class_thresholds, prediction_sets, set_table
 
 
 def simulated(rng, images):
@@ -72,12 +72,15 @@ def test_higher_coverage_never_makes_a_set_smaller(rng):
 
 
 def test_sizes_by_hand():
-    sets = np.array([[1, 0, 0], [1, 1, 0], [0, 0, 0], [0, 1, 0]], bool)
-    table = set_sizes(sets, np.array([0, 0, 1, 1]), ["a", "b", "c"]).set_index("class")
-    assert table.loc["all"].to_dict() == {"images": 4, "coverage": 0.75, "mean_size": 1, "single": 0.5, "empty": 0.25}
-    assert table.loc["a"].to_dict() == {"images": 2, "coverage": 1, "mean_size": 1.5, "single": 0.5, "empty": 0}
-    assert table.loc["c", "images"] == 0
-    assert np.isnan(table.loc["c", "coverage"])
+    probabilities = np.array([[1, 0, 0], [0.5, 0.5, 0], [0.3, 0.4, 0.3], [0, 1, 0]])
+    labels, thresholds = np.array([0, 0, 1, 1]), {"0.9": [0.5] * 3, "0.95": [1] * 3}
+    table = set_table(probabilities, labels, ["a", "b", "c"], thresholds).set_index(["promised", "class"])
+    numbers = ["images", "coverage", "mean_size", "single", "empty"]
+    assert table.loc[(0.9, "all"), numbers].tolist() == [4, 0.75, 1, 0.5, 0.25]
+    assert table.loc[(0.9, "a"), numbers].tolist() == [2, 1, 1.5, 0.5, 0]
+    assert table.loc[(0.95, "all"), numbers].tolist() == [4, 1, 3, 0, 0]
+    assert table.loc[(0.9, "c"), "images"] == 0
+    assert table.loc[(0.9, "c"), numbers[1:]].isna().all()
 
 
 @pytest.mark.parametrize("coverage", [0, 1, 1.5])

@@ -21,7 +21,6 @@ from brain_tumor.evaluation.metrics import (
     classification_text,
     confusion,
     overall_scores,
-    tumour_sensitivity,
 )
 
 COUNT = len(CLASSES)
@@ -60,18 +59,18 @@ def same(ours, theirs):
 @given(cases())
 def test_overall_scores_agree_with_scikit_learn(case):
     probabilities, labels, weights = case
-    called = probabilities.argmax(axis=1)
+    predicted = probabilities.argmax(axis=1)
     scores = overall(probabilities, labels, weights[None])
-    counts = oracle.confusion_matrix(labels, called, labels=range(COUNT), sample_weight=weights)
+    counts = oracle.confusion_matrix(labels, predicted, labels=range(COUNT), sample_weight=weights)
     defined = [index for index in range(COUNT) if counts[index].sum() + counts[:, index].sum()]
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        same(scores["accuracy"], oracle.accuracy_score(labels, called, sample_weight=weights))
-        same(scores["balanced_accuracy"], oracle.balanced_accuracy_score(labels, called, sample_weight=weights))
-        f1 = oracle.f1_score(labels, called, labels=defined, average="macro", sample_weight=weights, zero_division=0)
+        same(scores["accuracy"], oracle.accuracy_score(labels, predicted, sample_weight=weights))
+        same(scores["balanced_accuracy"], oracle.balanced_accuracy_score(labels, predicted, sample_weight=weights))
+        f1 = oracle.f1_score(labels, predicted, labels=defined, average="macro", sample_weight=weights, zero_division=0)
         same(scores["macro_f1"], f1)
-        same(scores["kappa"], oracle.cohen_kappa_score(labels, called, labels=range(COUNT), sample_weight=weights))
+        same(scores["kappa"], oracle.cohen_kappa_score(labels, predicted, labels=range(COUNT), sample_weight=weights))
         loss = oracle.log_loss(labels, probabilities, labels=range(COUNT), sample_weight=weights)
         same(scores["log_loss"], loss)
         brier = oracle.brier_score_loss(
@@ -81,24 +80,24 @@ def test_overall_scores_agree_with_scikit_learn(case):
     if np.isnan(scores["mcc"]):
         assert (counts.sum(axis=1) > 0).sum() == 1 or (counts.sum(axis=0) > 0).sum() == 1
     else:
-        same(scores["mcc"], oracle.matthews_corrcoef(labels, called, sample_weight=weights))
+        same(scores["mcc"], oracle.matthews_corrcoef(labels, predicted, sample_weight=weights))
 
 
 @settings(deadline=None, max_examples=50)
 @given(cases())
 def test_class_scores_agree_with_scikit_learn(case):
     probabilities, labels, weights = case
-    called = probabilities.argmax(axis=1)
+    predicted = probabilities.argmax(axis=1)
     scores = by_class(probabilities, labels, weights[None])
     aurocs = []
     for index in range(COUNT):
-        truth, said = labels == index, called == index
+        truth, found = labels == index, predicted == index
         present, absent = weights[truth].sum(), weights[~truth].sum()
         ratios = {
-            "sensitivity": (oracle.recall_score, truth, said),
-            "specificity": (oracle.recall_score, ~truth, ~said),
-            "precision": (oracle.precision_score, truth, said),
-            "f1": (oracle.f1_score, truth, said),
+            "sensitivity": (oracle.recall_score, truth, found),
+            "specificity": (oracle.recall_score, ~truth, ~found),
+            "precision": (oracle.precision_score, truth, found),
+            "f1": (oracle.f1_score, truth, found),
         }
         for name, (function, *pair) in ratios.items():
             same(scores[name][index], function(*pair, sample_weight=weights, zero_division=np.nan))
@@ -152,16 +151,16 @@ def test_renaming_classes_only_renames_scores(case, order):
 
 
 @pytest.mark.parametrize("labels", [np.arange(COUNT), np.zeros(7, int), np.array([3])])
-def test_all_right_and_all_wrong(labels):
-    right, wrong = overall(certain(labels), labels), overall(certain((labels + 1) % COUNT), labels)
+def test_all_correct_and_all_wrong(labels):
+    correct, wrong = overall(certain(labels), labels), overall(certain((labels + 1) % COUNT), labels)
     for score in ("accuracy", "balanced_accuracy", "macro_f1"):
-        assert (right[score], wrong[score]) == (1, 0)
-    assert right["log_loss"] == pytest.approx(-np.log(0.925))
+        assert (correct[score], wrong[score]) == (1, 0)
+    assert correct["log_loss"] == pytest.approx(-np.log(0.925))
     assert wrong["log_loss"] == pytest.approx(-np.log(0.025))
-    assert right["brier"] == pytest.approx(0.075**2 + 3 * 0.025**2)
+    assert correct["brier"] == pytest.approx(0.075**2 + 3 * 0.025**2)
     if len(labels) == 1:
-        assert np.isnan(right["mcc"])
-        assert np.isnan(right["kappa"])
+        assert np.isnan(correct["mcc"])
+        assert np.isnan(correct["kappa"])
 
 
 def test_log_loss_of_what_was_ruled_out_is_finite():
@@ -193,13 +192,6 @@ def test_text_names_every_class_and_tells_the_undefined():
     assert lines["glioma"] == ["0.5000", "1.0000", "0.6667", "1"]
     assert lines["pituitary"] == ["nan", "nan", "nan", "0"]
     assert lines["accuracy"] == ["0.6667", "3"]
-
-
-def test_tumour_sensitivity_by_hand():
-    probabilities = np.array([[0.3, 0.3, 0.4, 0.0], [0.1, 0.1, 0.7, 0.1], [0.8, 0.0, 0.2, 0.0], [0.5, 0.0, 0.5, 0.0]])
-    #                     called notumor, tumour in sum       neither           both        tie: glioma, not above half
-    assert tumour_sensitivity(probabilities, 2)[0].tolist() == [2 / 4, 2 / 4]
-    assert tumour_sensitivity(probabilities, 2, np.array([[1, 1, 0, 0]]))[0].tolist() == [0, 1 / 2]
 
 
 @pytest.mark.parametrize(

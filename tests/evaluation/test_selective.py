@@ -35,7 +35,7 @@ def test_curve_agrees_with_counting(cases):
     assert curve["coverage"].iloc[-1] == 1
 
 
-def test_all_right_all_wrong_one_image():
+def test_all_correct_all_wrong_one_image():
     assert coverage_at(risk_coverage(pair([0.9, 0.8]), [0, 0]), 0.0) == 1
     assert coverage_at(risk_coverage(pair([0.9, 0.8]), [1, 1]), 0.5) == 0
     assert coverage_at(risk_coverage(pair([0.9]), [0]), 0.01) == 1

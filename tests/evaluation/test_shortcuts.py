@@ -1,9 +1,21 @@
 import numpy as np
 import pytest
+from evaluation.toy import perfect, split_arrays
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
-from brain_tumor.evaluation.shortcuts import GREYS, file_features, guess_tumour, histogram, surroundings
+from brain_tumor.data.arrays import Arrays
+from brain_tumor.data.catalog import CLASSES
+from brain_tumor.data.images import Reader
+from brain_tumor.evaluation.shortcuts import (
+    GREYS,
+    OTHER_SOURCES,
+    file_features,
+    guess_tumour,
+    histogram,
+    shortcut_table,
+    surroundings,
+)
 
 
 def pictures(rng, images, background=0, head=150):
@@ -71,3 +83,38 @@ def test_same_seed_same_guesses(rng):
     values, tumour = rng.random((100, 5)), np.repeat([False, True], 50)
     first = guess_tumour(values, tumour, values, seed=1)
     np.testing.assert_array_equal(first, guess_tumour(values, tumour, values, seed=1))
+
+
+@pytest.fixture
+def two_sources(rng, tmp_path):
+    """Meningiomas look like healthy heads, the other tumours do not: only these two are there in another source."""
+    greys = {"glioma": 200, "meningioma": 60, "notumor": 60, "pituitary": 200}
+
+    def twelve_images_a_class(name):
+        classes = np.repeat(CLASSES, 12)
+        images = np.array([rng.normal(greys[label], 8, (32, 32)).clip(0, 255) for label in classes]).astype(np.uint8)
+        paths = [f"{name}-{row}.png" for row in range(len(classes))]
+        for path, image in zip(paths, images, strict=True):
+            Image.fromarray(image).save(tmp_path / path)
+        return split_arrays(images, paths, classes)
+
+    train, test = map(twelve_images_a_class, ("train", "test"))
+    return Arrays(train, test, test, None, Reader(size=32), "0")
+
+
+def test_the_source_gives_tumours_away_until_it_is_left_out(two_sources, tmp_path):
+    """Grey values tell most tumours from healthy heads, but not where both come from other sources."""
+    index, predictions = two_sources.test.index, perfect(two_sources.test)
+    annotated = set(index.loc[index["class"].isin(["glioma", "pituitary"]), "path"])
+
+    table = shortcut_table(tmp_path, two_sources, predictions, annotated).set_index("features")
+
+    name = "histogram, whole picture"
+    assert table.loc[name, "images"] == 48
+    assert table.loc[name, "auroc"] > 0.75
+    assert table.loc[f"{name} ({OTHER_SOURCES})", "images"] == 24
+    assert table.loc[f"{name} ({OTHER_SOURCES})", "auroc"] < 0.75
+    assert table.loc[f"the network ({OTHER_SOURCES})", "auroc"] == 1
+    without = shortcut_table(tmp_path, two_sources, predictions, set())
+    assert without["features"].tolist() == table.index[:6].tolist()
+    assert (without["images"] == 48).all()

@@ -1,6 +1,6 @@
-"""Sets of classes that hold the truth with a promised probability: split conformal prediction, by class."""
+"""Sets of classes that hold the true class with a promised probability: split conformal prediction, by class."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -56,27 +56,35 @@ def prediction_sets(probabilities: ArrayLike, thresholds: ArrayLike) -> NDArray[
         thresholds: (classes,), as `class_thresholds` gives them.
 
     Returns:
-        (images, classes). A set can be empty: the picture is unlike those of any class.
+        (images, classes). A set can be empty: the image is unlike those of any class.
     """
     sets: NDArray[np.bool_] = 1 - np.asarray(probabilities, np.float64) <= np.asarray(thresholds, np.float64)
     return sets
 
 
-def set_sizes(sets: NDArray[np.bool_], labels: NDArray[np.int64], classes: Sequence[str]) -> pd.DataFrame:
-    """What sets promise and hold, for each class and for all.
+def set_table(
+    probabilities: Floats, labels: NDArray[np.int64], classes: Sequence[str], thresholds: Mapping[str, Sequence[float]]
+) -> pd.DataFrame:
+    """What prediction sets promise and hold, for all images and for each class.
 
     Args:
-        sets: (images, classes).
+        probabilities: (images, classes), made like those that gave the thresholds.
         labels: (images,), class indices.
         classes: names, in the order of the columns.
+        thresholds: for each promised coverage, such as `"0.9"`, the threshold of each class.
 
     Returns:
-        A row a class, then `all`: `class`, `images`, `coverage` (share of sets that hold the truth), `mean_size`,
-        `single` (share of sets of one class) and `empty` (of none); NaN for a class without images.
+        For each promise a row `all` and a row a class: `promised`, `class`, `images`, `coverage` (share of sets that
+        hold the truth), `mean_size`, `single` (share of sets of one class) and `empty` (of none); NaN for a class
+        without images.
     """
-    size = sets.sum(axis=1)
-    table = pd.DataFrame(
-        {"coverage": sets[np.arange(len(labels)), labels], "mean_size": size, "single": size == 1, "empty": size == 0}
-    ).astype(float)
-    rows = [("all", np.ones(len(labels), bool)), *((name, labels == index) for index, name in enumerate(classes))]
-    return pd.DataFrame([{"class": name, "images": int(mask.sum()), **table[mask].mean()} for name, mask in rows])
+    masks = {"all": np.ones(len(labels), bool)} | {name: labels == index for index, name in enumerate(classes)}
+    rows = []
+    for promised, values in thresholds.items():
+        sets = prediction_sets(probabilities, values)
+        hits, size = sets[np.arange(len(labels)), labels], sets.sum(axis=1)
+        columns = {"coverage": hits, "mean_size": size, "single": size == 1, "empty": size == 0}
+        means = pd.DataFrame(columns, dtype=float)
+        for name, mask in masks.items():
+            rows.append({"promised": float(promised), "class": name, "images": int(mask.sum()), **means[mask].mean()})
+    return pd.DataFrame(rows)

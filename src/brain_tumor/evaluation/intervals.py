@@ -1,7 +1,7 @@
 """Intervals of scores by a bootstrap over groups.
 
-Images are not independent: copies of one picture, and slices of one patient, are right or wrong together. Drawing
-whole groups keeps that (Field and Welsh, Bootstrapping clustered data, 2007); drawing images, as the plain bootstrap
+Images are not independent: duplicates, and slices of one patient, are correct or wrong together. Drawing whole groups
+keeps that (Field and Welsh, Bootstrapping clustered data, 2007); drawing images, as the plain bootstrap
 does, gives intervals that are too narrow.
 """
 

@@ -27,7 +27,7 @@ _SMALLEST = np.finfo(np.float64).eps  # log loss of a probability of 0 would be 
 def overall_scores(probabilities: ArrayLike, labels: ArrayLike, weights: ArrayLike | None = None) -> Floats:
     """Scores of the whole set, in the order of `OVERALL`.
 
-    An image is called the class of its largest probability, of equal ones the first. Means over classes (balanced
+    The predicted class is that of the largest probability, of equal ones the first. Means over classes (balanced
     accuracy of the sensitivities, macro F1, AUROC one-vs-rest) leave out classes for which the score is undefined.
     `mcc` is Matthews' correlation coefficient for several classes (Gorodkin 2004), `kappa` Cohen's (1960), `brier` the
     mean over images of the squared distance between probabilities and truth, summed over classes (Brier 1950, 0 to 2),
@@ -49,11 +49,11 @@ def overall_scores(probabilities: ArrayLike, labels: ArrayLike, weights: ArrayLi
     total = weight.sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
         sensitivity, _, _, f1 = _ratios(counts)
-        right, true, called = _margins(counts)
-        covariance = right.sum(axis=1) * total - (true * called).sum(axis=1)
-        spread = (total**2 - (true**2).sum(axis=1)) * (total**2 - (called**2).sum(axis=1))
-        chance = (true * called).sum(axis=1) / total**2
-        accuracy = right.sum(axis=1) / total
+        correct, actual, predicted = _margins(counts)
+        covariance = correct.sum(axis=1) * total - (actual * predicted).sum(axis=1)
+        spread = (total**2 - (actual**2).sum(axis=1)) * (total**2 - (predicted**2).sum(axis=1))
+        chance = (actual * predicted).sum(axis=1) / total**2
+        accuracy = correct.sum(axis=1) / total
         own = values[np.arange(len(truth)), truth]
         return np.stack(
             [
@@ -80,7 +80,7 @@ def class_scores(probabilities: ArrayLike, labels: ArrayLike, weights: ArrayLike
 
     Returns:
         (samples, classes, scores); NaN where undefined: sensitivity, AUROC and average precision of a class that is
-        not in the sample, precision of one that is never called, F1 of one that is neither.
+        not in the sample, precision of one that is never predicted, F1 of one that is neither.
     """
     values, truth, weight = _checked(probabilities, labels, weights)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -89,7 +89,7 @@ def class_scores(probabilities: ArrayLike, labels: ArrayLike, weights: ArrayLike
 
 
 def confusion(probabilities: ArrayLike, labels: ArrayLike) -> NDArray[np.int64]:
-    """Count the images of each true class (row) by what they are called (column).
+    """Count the images of each true class (row) by their predicted class (column).
 
     Arguments and errors are those of `overall_scores`.
     """
@@ -118,29 +118,6 @@ def classification_text(probabilities: ArrayLike, labels: ArrayLike, classes: Se
     return text
 
 
-def tumour_sensitivity(probabilities: ArrayLike, healthy: int, weights: ArrayLike | None = None) -> Floats:
-    """Share of pictures of tumours, of whatever type, that are taken for a tumour.
-
-    Args:
-        probabilities: (images, classes) of pictures that all show a tumour.
-        healthy: column of the class without tumour.
-        weights: as for `overall_scores`.
-
-    Returns:
-        (samples, 2): the share that is called any tumour class, and the share whose tumour probabilities sum to more
-        than one half. They differ where several tumour classes share the probability.
-
-    Raises:
-        ValueError: as `overall_scores`.
-    """
-    values = np.asarray(probabilities, np.float64)
-    values, _, weight = _checked(values, np.zeros(len(values), np.int64), weights)
-    found = np.stack([values.argmax(axis=1) != healthy, values[:, healthy] < 0.5], axis=1)  # images, 2
-    with np.errstate(invalid="ignore"):
-        shares: Floats = weight @ found / weight.sum(axis=1, keepdims=True)
-    return shares
-
-
 def _checked(
     probabilities: ArrayLike, labels: ArrayLike, weights: ArrayLike | None
 ) -> tuple[Floats, NDArray[np.int64], Floats]:
@@ -154,7 +131,7 @@ def _checked(
 
 
 def _weighted_confusion(values: Floats, truth: NDArray[np.int64], weight: Floats) -> Floats:
-    """(samples, classes, classes): weight of the images by true class and by what they are called."""
+    """(samples, classes, classes): weight of the images by true and by predicted class."""
     classes = values.shape[1]
     cells = np.eye(classes**2)[truth * classes + values.argmax(axis=1)]  # images, cells
     counts: Floats = (weight @ cells).reshape(len(weight), classes, classes)
@@ -162,16 +139,16 @@ def _weighted_confusion(values: Floats, truth: NDArray[np.int64], weight: Floats
 
 
 def _margins(counts: Floats) -> tuple[Floats, Floats, Floats]:
-    """Of each class, (samples, classes): called rightly, truly there, called so."""
+    """Of each class, (samples, classes): correct, actual and predicted images."""
     return np.diagonal(counts, axis1=1, axis2=2), counts.sum(axis=2), counts.sum(axis=1)
 
 
 def _ratios(counts: Floats) -> tuple[Floats, Floats, Floats, Floats]:
     """Sensitivity, specificity, precision and F1, (samples, classes) each."""
-    right, true, called = _margins(counts)
-    total = counts.sum(axis=(1, 2))[:, None]
-    spared = total - true - called + right
-    return right / true, spared / (total - true), right / called, 2 * right / (true + called)
+    correct, actual, predicted = _margins(counts)
+    others = counts.sum(axis=(1, 2))[:, None] - actual
+    spared = others - predicted + correct
+    return correct / actual, spared / others, correct / predicted, 2 * correct / (actual + predicted)
 
 
 def _rankings(values: Floats, truth: NDArray[np.int64], weight: Floats) -> tuple[Floats, Floats]:
@@ -191,8 +168,8 @@ def _ranking(score: Floats, positive: NDArray[np.bool_], weight: Floats) -> tupl
     found_so_far, false_so_far = found.cumsum(axis=1), false.cumsum(axis=1)
     beaten = negatives[:, None] - false_so_far + false / 2  # negatives of lower score, and half of those of equal
     auroc = (found * beaten).sum(axis=1) / (positives * negatives)
-    called = found_so_far + false_so_far
-    precision = np.divide(found_so_far, called, out=np.zeros_like(called), where=called > 0)
+    so_far = found_so_far + false_so_far
+    precision = np.divide(found_so_far, so_far, out=np.zeros_like(so_far), where=so_far > 0)
     average = (found * precision).sum(axis=1) / positives
     return auroc, average
 

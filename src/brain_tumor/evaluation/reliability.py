@@ -1,4 +1,4 @@
-"""Whether a probability of 0.9 is right nine times in ten."""
+"""Whether a prediction with probability 0.9 is correct nine times in ten."""
 
 import numpy as np
 import pandas as pd
@@ -36,7 +36,7 @@ def expected_calibration_error(probabilities: ArrayLike, labels: ArrayLike, bins
 def reliability(probabilities: ArrayLike, labels: ArrayLike, bins: int = BINS) -> pd.DataFrame:
     """Confidence and accuracy in bins of equal size, from the least to the most confident.
 
-    Confidence is the largest probability of an image. Images of equal confidence are never parted: their accuracy
+    Confidence is the largest probability of an image. Images of equal confidence stay together, because the accuracy
     would depend on their order. So bins can differ in size, and be fewer.
 
     Args:
@@ -49,9 +49,9 @@ def reliability(probabilities: ArrayLike, labels: ArrayLike, bins: int = BINS) -
     """
     values, truth = scores_and_labels(probabilities, labels)
     confidence = values.max(axis=1)
-    right = values.argmax(axis=1) == truth
+    correct = values.argmax(axis=1) == truth
     first = np.searchsorted(np.sort(confidence), confidence)  # images of lower confidence
     number = first * min(bins, len(truth)) // len(truth)
-    table = pd.DataFrame({"confidence": confidence, "accuracy": right.astype(float), "bin": number})
+    table = pd.DataFrame({"confidence": confidence, "accuracy": correct.astype(float), "bin": number})
     grouped = table.groupby("bin")
     return grouped.mean().assign(images=grouped.size()).reset_index(drop=True)

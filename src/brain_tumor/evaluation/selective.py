@@ -1,10 +1,13 @@
-"""What a classifier is worth that may stay silent: the error among the images it is surest of."""
+"""What a classifier is worth that may abstain: the error among the images it is surest of."""
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
 from brain_tumor.data.catalog import scores_and_labels
+
+RISKS = (0.01, 0.02)
+"""Shares of wrong answers for which the coverage is reported."""
 
 
 def risk_coverage(probabilities: ArrayLike, labels: ArrayLike) -> pd.DataFrame:

@@ -1,21 +1,26 @@
-"""How well tumour can be told from no tumour without looking at the brain.
+"""Shortcuts: how well tumour can be told from no tumour without looking at the brain.
 
 Pictures with and without a tumour come from different collections. Where the kind of picture gives the answer away, a
 high score says little about tumours. So a small classifier is given only what tells the kind of picture: if it does
 well, so could the network, without having found a single tumour.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+import pandas as pd
+from numpy.typing import ArrayLike
 from PIL import Image
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from brain_tumor.data.images import Pixels
+from brain_tumor.data.arrays import Arrays
+from brain_tumor.data.catalog import HEALTHY_INDEX
+from brain_tumor.data.images import Pixels, read_images
+from brain_tumor.evaluation.tables import Floats, Predictions, binary_table
 
-Floats = NDArray[np.float64]
+OTHER_SOURCES = "other sources only"
+"""Of test images that are not in the annotated collection."""
 
 GREYS = 32
 """Bins of the intensity histogram."""
@@ -23,6 +28,45 @@ GREYS = 32
 _BORDER = 0.04  # width of the border, as a share of the side
 _NEAR_BLACK = 12  # of 255; compression leaves noise below it
 _COLOUR_MODES = ("RGB", "RGBA", "P", "CMYK")
+
+
+def shortcut_table(raw: Path, arrays: Arrays, predictions: Predictions, annotated: Collection[str]) -> pd.DataFrame:
+    """How well tumour is told from no tumour by files, surroundings and grey values alone, beside the network.
+
+    Over all test images, and over those that are not in the annotated collection: there tumours and healthy heads
+    both come from elsewhere, so that the collection itself tells nothing.
+
+    Args:
+        raw: folder of the data set.
+        arrays: train and test images.
+        predictions: of the test images.
+        annotated: paths of the images that are in the annotations; empty where there are none.
+
+    Returns:
+        Rows of `binary_table`.
+    """
+    train, test = arrays.train, arrays.test
+    originals = train.index["augmented"].to_numpy() == 0
+    files = [[raw / path for path in index["path"]] for index in (train.index[originals], test.index)]
+    whole = [read_images(paths, train.images.shape[1]) for paths in files]
+    seen = train.images[originals], test.images
+    features = {
+        "file: size, aspect, colour": [file_features(paths) for paths in files],
+        "border and background, whole picture": [surroundings(images) for images in whole],
+        "border and background, as the network sees it": [surroundings(images) for images in seen],
+        "histogram, whole picture": [histogram(images) for images in whole],
+        "histogram, as the network sees it": [histogram(images) for images in seen],
+    }
+    tumour, truth = train.labels[originals] != HEALTHY_INDEX, predictions.labels != HEALTHY_INDEX
+    guesses = {name: guess_tumour(known, tumour, new, predictions.seed) for name, (known, new) in features.items()}
+    healthy = predictions.probabilities[:, HEALTHY_INDEX]
+    guesses["the network"] = np.stack([healthy, 1 - healthy], axis=1)
+    table = binary_table(guesses, truth, predictions)
+    other = ~test.index["path"].isin(annotated).to_numpy(bool)
+    if not 0 < truth[other].sum() < other.sum() < len(other):
+        return table
+    elsewhere = {f"{name} ({OTHER_SOURCES})": guess[other] for name, guess in guesses.items()}
+    return pd.concat([table, binary_table(elsewhere, truth[other], predictions.subset(other))])
 
 
 def surroundings(images: Pixels) -> Floats:

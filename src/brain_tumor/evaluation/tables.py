@@ -1,6 +1,6 @@
-"""The tables that the evaluation leaves behind: scores with intervals, of the whole set and of its parts."""
+"""The tables of predictions and scores: of all test images, of each class, of subsets, and of external data."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,19 +8,19 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from brain_tumor.data.catalog import HEALTHY
+from brain_tumor.data.catalog import CLASSES, HEALTHY_INDEX, TESTING, TUMOUR, published_duplicates
 from brain_tumor.evaluation.intervals import bootstrap
-from brain_tumor.evaluation.metrics import BY_CLASS, OVERALL, class_scores, overall_scores, tumour_sensitivity
+from brain_tumor.evaluation.metrics import BY_CLASS, OVERALL, class_scores, confusion, overall_scores
 
 Floats = NDArray[np.float64]
 
-
-EXTERNAL_COLUMNS = ("class", "images", "groups", "correct", "low", "high")
+WITH_DUPLICATE, WITHOUT_DUPLICATE = "with a published duplicate", "without a published duplicate"
+"""Subsets of the published test images: with and without a duplicate in the published training set."""
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a classifier said about a set of images.
+    """What a classifier predicts for a set of images.
 
     Attributes:
         probabilities: (images, classes), rows sum to 1.
@@ -37,14 +37,51 @@ class Predictions:
     seed: int
 
     @property
+    def predicted(self) -> NDArray[np.intp]:
+        """(images,), the class of the largest probability, of equal ones the first."""
+        predicted: NDArray[np.intp] = self.probabilities.argmax(axis=1)
+        return predicted
+
+    @property
     def correct(self) -> NDArray[np.bool_]:
-        """(images,), whether the largest probability is that of the true class."""
-        called: NDArray[np.bool_] = self.probabilities.argmax(axis=1) == self.labels
-        return called
+        """(images,), whether the predicted class is the true one."""
+        correct: NDArray[np.bool_] = self.predicted == self.labels
+        return correct
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """How many `images` there are, in how many independent `groups`."""
+        return {"images": len(self.labels), "groups": len(np.unique(self.groups))}
 
     def subset(self, mask: NDArray[np.bool_]) -> "Predictions":
         """Those of the images where `mask` is True."""
         return Predictions(self.probabilities[mask], self.labels[mask], self.classes, self.groups[mask], self.seed)
+
+
+def prediction_table(predictions: Predictions, paths: Sequence[str]) -> pd.DataFrame:
+    """A row an image: `path`, `actual` and `predicted` class, and a column of probabilities for each class."""
+    names = np.array(predictions.classes)
+    table = pd.DataFrame({"path": list(paths), "actual": names[predictions.labels]})
+    table["predicted"] = names[predictions.predicted]
+    table[list(names)] = predictions.probabilities.round(6)
+    return table
+
+
+def confusion_table(predictions: Predictions) -> pd.DataFrame:
+    """A row a pair of classes: `actual`, `predicted`, `images`, and `share` of the actual class, NaN without images."""
+    counts = pd.DataFrame(confusion(predictions.probabilities, predictions.labels))
+    pairs = pd.MultiIndex.from_product([predictions.classes] * 2, names=["actual", "predicted"])
+    shares = counts.div(counts.sum(axis=1), axis=0)
+    table = pd.DataFrame({"images": counts.to_numpy().ravel(), "share": shares.to_numpy().ravel()}, index=pairs)
+    return table.reset_index()
+
+
+def surest_mistakes(predictions: Predictions, number: int) -> NDArray[np.intp]:
+    """Rows of the wrong predictions with the largest probability, surest first; one of each group."""
+    order = np.argsort(-predictions.probabilities.max(axis=1), kind="stable")
+    wrong = order[~predictions.correct[order]]
+    _, first = np.unique(predictions.groups[wrong], return_index=True)
+    return wrong[np.sort(first)][:number]
 
 
 def overall_table(predictions: Predictions) -> pd.DataFrame:
@@ -66,79 +103,86 @@ def class_table(predictions: Predictions) -> pd.DataFrame:
     def statistic(weights: Floats) -> Floats:
         return class_scores(predictions.probabilities, predictions.labels, weights)
 
-    estimate = bootstrap(statistic, predictions.groups, predictions.seed)
-    rows = []
+    estimate = bootstrap(statistic, predictions.groups, predictions.seed)._asdict()
+    rows: list[dict[str, Any]] = []
     for index, name in enumerate(predictions.classes):
-        part = predictions.subset(predictions.labels == index)
-        sizes = {"class": name, "images": len(part.labels), "groups": len(np.unique(part.groups))}
+        of_class = {"class": name, **predictions.subset(predictions.labels == index).sizes}
         for number, score in enumerate(BY_CLASS):
-            place = index, number
-            ends = {name: values[place] for name, values in estimate._asdict().items()}
-            rows.append(sizes | {"score": score} | ends)
+            rows.append(of_class | {"score": score} | {end: values[index, number] for end, values in estimate.items()})
     return pd.DataFrame(rows)
 
 
-def subset_table(predictions: Predictions, parts: Mapping[str, NDArray[np.bool_]], healthy: int) -> pd.DataFrame:
-    """Accuracy on parts of a set, and how many are called healthy there.
+def subsets_of(
+    paths: pd.Series, predictions: Predictions, split: pd.DataFrame, annotated: Collection[str]
+) -> dict[str, NDArray[np.bool_]]:
+    """The subsets of the test images that are scored apart.
+
+    Args:
+        paths: of the test images.
+        predictions: of the same images.
+        split: `SPLIT_COLUMNS` of the whole set.
+        annotated: paths of the images that are in the annotations; empty where there are none.
+
+    Returns:
+        For each name a mask over the test images: all; with and without a duplicate in the published training set;
+        and each class in and out of the annotated collection, where annotations are there. In the main set that
+        collection is Cheng's (figshare 1512427), and the others are from elsewhere. None is empty.
+    """
+    duplicate = paths.isin(published_duplicates(split)).to_numpy(bool)
+    published = paths.isin(split.loc[split["folder"] == TESTING, "path"]).to_numpy(bool)
+    subsets = {"all": np.ones(len(paths), bool), WITH_DUPLICATE: duplicate, WITHOUT_DUPLICATE: published & ~duplicate}
+    if annotated:
+        known = paths.isin(annotated).to_numpy(bool)
+        for index, name in enumerate(predictions.classes):
+            subsets[f"{name}, annotated"] = known & (predictions.labels == index)
+            subsets[f"{name}, other"] = ~known & (predictions.labels == index)
+    return {name: mask for name, mask in subsets.items() if mask.any()}
+
+
+def subset_table(predictions: Predictions, subsets: Mapping[str, NDArray[np.bool_]]) -> pd.DataFrame:
+    """Accuracy on subsets of a set, and how many images are predicted as healthy there.
 
     Args:
         predictions: of the whole set.
-        parts: for each its name and (images,), True where an image belongs to it. Parts may overlap.
-        healthy: index of the class without tumour.
+        subsets: for each its name and (images,), True where an image belongs to it. Subsets may overlap.
 
     Returns:
-        A row a part: `part`, `images`, `groups`, `correct`, `accuracy` with `low` and `high`, and `predicted_healthy`, a
-        number of images; NaN where a part is empty.
+        A row a subset: `subset`, `images`, `groups`, `correct`, `accuracy` with `low` and `high`, and
+        `predicted_healthy`, a number of images; NaN where a subset is empty.
 
     Raises:
         ValueError: a mask of another length or type.
     """
     rows: list[dict[str, Any]] = []
-    for name, mask in parts.items():
+    for name, mask in subsets.items():
         if mask.dtype != np.bool_ or mask.shape != predictions.labels.shape:
-            raise ValueError(f"part {name}: {mask.dtype} {mask.shape}, expected bool {predictions.labels.shape}")
-        part = predictions.subset(mask)
-        rows.append(
-            {
-                "subset": name,
-                "images": len(part.labels),
-                "groups": len(np.unique(part.groups)),
-                "correct": int(part.correct.sum()),
-                **dict(zip(("accuracy", "low", "high"), share(part.correct, part), strict=True)),
-                "predicted_healthy": int((part.probabilities.argmax(axis=1) == healthy).sum()),
-            }
-        )
+            raise ValueError(f"subset {name}: {mask.dtype} {mask.shape}, expected bool {predictions.labels.shape}")
+        subset = predictions.subset(mask)
+        row = {"subset": name, **subset.sizes, "correct": int(subset.correct.sum())}
+        row |= zip(("accuracy", "low", "high"), share(subset.correct, subset), strict=True)
+        rows.append(row | {"predicted_healthy": int((subset.predicted == HEALTHY_INDEX).sum())})
     return pd.DataFrame(rows)
 
 
-def external_table(
-    probabilities: Floats, classes: NDArray[np.str_], groups: NDArray[np.str_], healthy: int, seed: int
-) -> pd.DataFrame:
-    """How pictures of new sources are called: tumours a tumour of any type, and healthy heads healthy.
+def external_table(predictions: Predictions | None) -> pd.DataFrame:
+    """How external images are predicted: tumours as a tumour of any type, and healthy heads as healthy.
 
     Args:
-        probabilities: (images, classes).
-        classes: (images,), names; `notumor` is healthy, every other name a tumour.
-        groups: (images,), equal for images that depend on one another.
-        healthy: column of the class without tumour.
-        seed: of the intervals.
+        predictions: of the external test set, whose labels may be `UNKNOWN_TUMOUR`; None where there is none.
 
     Returns:
-        A row a class, `EXTERNAL_COLUMNS`; `correct` is the sensitivity to tumours, or for healthy heads the
-        specificity, and `low` and `high` its interval.
+        A row a class that is there: `class`, `images`, `groups`, `correct` (the sensitivity to tumours, or for healthy
+        heads the specificity) with `low` and `high`.
     """
-    rows: list[dict[str, Any]] = []
-    for name in sorted(set(classes.tolist())):
-        chosen = classes == name
-
-        def statistic(weights: Floats, values: Floats = probabilities[chosen], name: str = name) -> Floats:
-            predicted_tumour = tumour_sensitivity(values, healthy, weights)[:, 0]
-            return 1 - predicted_tumour if name == HEALTHY else predicted_tumour
-
-        estimate = bootstrap(statistic, groups[chosen], seed)
-        sizes = name, int(chosen.sum()), len(set(groups[chosen]))
-        rows.append(dict(zip(EXTERNAL_COLUMNS, (*sizes, *map(float, estimate)), strict=True)))
-    return pd.DataFrame(rows)
+    columns = ["class", "images", "groups", "correct", "low", "high"]
+    if predictions is None:
+        return pd.DataFrame(columns=columns)
+    rows = []
+    for label in np.unique(predictions.labels).tolist():
+        of_class = predictions.subset(predictions.labels == label)
+        hits = (of_class.predicted == HEALTHY_INDEX) == (label == HEALTHY_INDEX)
+        rows.append(((*CLASSES, TUMOUR)[label], *of_class.sizes.values(), *share(hits, of_class)))
+    return pd.DataFrame(rows, columns=columns)
 
 
 def binary_table(guesses: Mapping[str, Floats], truth: NDArray[np.bool_], of: Predictions) -> pd.DataFrame:
@@ -153,55 +197,18 @@ def binary_table(guesses: Mapping[str, Floats], truth: NDArray[np.bool_], of: Pr
         A row a name: `features`, `images` and their independent `groups`, `auroc` and `balanced_accuracy`, each with
         its `_low` and `_high`.
     """
+    scores = ("auroc", "balanced_accuracy")
     labels = truth.astype(np.int64)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name, guess in guesses.items():
 
         def statistic(weights: Floats, guess: Floats = guess) -> Floats:
-            overall = overall_scores(guess, labels, weights)
-            return overall[:, [OVERALL.index("auroc"), OVERALL.index("balanced_accuracy")]]
+            return overall_scores(guess, labels, weights)[:, [OVERALL.index(score) for score in scores]]
 
-        estimate = bootstrap(statistic, of.groups, of.seed)
-        row: dict[str, Any] = {"features": name, "images": len(labels), "groups": len(np.unique(of.groups))}
-        for number, score in enumerate(("auroc", "balanced_accuracy")):
-            names = (score, f"{score}_low", f"{score}_high")
-            row |= dict(zip(names, (values[number] for values in estimate), strict=True))
+        row: dict[str, Any] = {"features": name, **of.sizes}
+        for score, *values in zip(scores, *bootstrap(statistic, of.groups, of.seed), strict=True):
+            row |= zip((score, f"{score}_low", f"{score}_high"), values, strict=True)
         rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def lesion_removal_rows(name: str, before: Predictions, after: Floats, healthy: int) -> pd.DataFrame:
-    """What becomes of predictions when something is taken out of the pictures.
-
-    Args:
-        name: of what was taken out.
-        before: of the whole pictures, all of them right.
-        after: (images, classes), of the changed pictures.
-        healthy: index of the class without tumour.
-
-    Returns:
-        A row a class with images, then one for all: `lesion_removed` (the name), `class`, `images`, `groups`, `kept` (share
-        whose prediction stays) and `healthy` (share then called so), with intervals, and `drop` (mean fall of the
-        probability of the true class).
-    """
-    called = after.argmax(axis=1)
-    own = np.arange(len(after)), before.labels
-    drop = before.probabilities[own] - after[own]
-    masks = {label: before.labels == index for index, label in enumerate(before.classes)}
-    rows: list[dict[str, Any]] = []
-    for label, mask in (masks | {"all": np.ones(len(after), bool)}).items():
-        if not mask.any():
-            continue
-        part = before.subset(mask)
-        row = {
-            "lesion_removed": name,
-            "class": label,
-            "images": len(part.labels),
-            "groups": len(np.unique(part.groups)),
-        }
-        for word, hits in (("kept", called == before.labels), ("healthy", called == healthy)):
-            row |= dict(zip((word, f"{word}_low", f"{word}_high"), share(hits[mask], part), strict=True))
-        rows.append(row | {"drop": drop[mask].mean()})
     return pd.DataFrame(rows)
 
 

@@ -1,42 +1,36 @@
-"""Figures of scores, in the style of `plots.py`."""
+"""Figures of scores: each draws the table of its name."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
-from numpy.typing import ArrayLike
 
-from brain_tumor.figures.style import BLUE, GREY, VERMILLION, styled
+from brain_tumor.figures.style import BLUE, GREY, VERMILLION, nothing, styled
 
 LINES = ((BLUE, "-"), (VERMILLION, "--"), ("#009E73", "-."), ("#CC79A7", ":"))
 """Colour, from the same palette, and dashes of each class, so that lines are told apart without colour."""
 
 
 @styled
-def confusion_matrix(counts: ArrayLike, classes: Sequence[str]) -> Figure:
+def confusion_matrix(confusion: pd.DataFrame) -> Figure:
     """Counts, and shares of the true class; colour shows the share.
 
     Args:
-        counts: (classes, classes), row the true class, column what it was called.
-        classes: names, in the order of rows and columns.
-
-    Raises:
-        ValueError: another shape.
+        confusion: a row a pair of classes: `actual`, `predicted`, `images`, `share` (NaN for a class without images).
     """
-    table = np.asarray(counts)
-    if table.shape != (len(classes), len(classes)):
-        raise ValueError(f"counts {table.shape}, expected ({len(classes)}, {len(classes)})")
-    support = table.sum(axis=1)
-    shares = np.divide(table, support[:, None], out=np.zeros(table.shape), where=support[:, None] > 0)
+    classes = confusion["actual"].unique()
+    cells = confusion.set_index(["actual", "predicted"]).unstack().reindex(classes)
+    counts, shares = cells["images"][classes].to_numpy(), cells["share"][classes].to_numpy()
+    support = counts.sum(axis=1)
     side = 1.9 + 1.05 * len(classes)
     figure = Figure((side + 0.9, side - 0.75), layout="constrained")
     axes = figure.add_subplot()
-    picture = axes.imshow(shares, vmin=0, vmax=1, cmap="cividis", interpolation="nearest")
-    for row, column in np.ndindex(*table.shape):
-        count, share = table[row, column], shares[row, column]
+    picture = axes.imshow(np.nan_to_num(shares), vmin=0, vmax=1, cmap="cividis", interpolation="nearest")
+    for row, column in np.ndindex(*counts.shape):
+        count, share = counts[row, column], shares[row, column]
         text = f"{count:,}\n{share:.1%}" if support[row] else f"{count:,}\n–"
         colour = "black" if share > 0.5 else "white"
         weight = "bold" if row == column else "normal"
@@ -45,7 +39,7 @@ def confusion_matrix(counts: ArrayLike, classes: Sequence[str]) -> Figure:
     axes.set_xticks(range(len(classes)), classes)
     axes.set_yticks(range(len(classes)), labels)
     axes.set(xlabel="predicted", ylabel="true class and its images")
-    axes.set_title(f"{np.trace(table):,} of {table.sum():,} images right")
+    axes.set_title(f"{np.trace(counts):,} of {counts.sum():,} images correct")
     axes.grid(False)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
@@ -61,12 +55,9 @@ def training_curves(history: pd.DataFrame) -> Figure:
 
     Args:
         history: a row an epoch: `epoch`, `train_loss`, `val_loss`, `train_accuracy`, `val_accuracy`.
-
-    Raises:
-        ValueError: no epochs.
     """
     if history.empty:
-        raise ValueError("the history has no epochs")
+        return nothing("no epochs")
     best = history["epoch"].iloc[int(history["val_loss"].to_numpy().argmin())]
     figure = Figure((8.4, 3.4), layout="constrained")
     for axes, quantity in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
@@ -84,14 +75,14 @@ def training_curves(history: pd.DataFrame) -> Figure:
 
 
 @styled
-def ranking_curves(roc: pd.DataFrame, precision_recall: pd.DataFrame, classes: Sequence[str]) -> Figure:
+def ranking_curves(roc: pd.DataFrame, precision_recall: pd.DataFrame) -> Figure:
     """ROC and precision-recall curves, one-vs-rest, side by side.
 
     Args:
-        roc: `false_positive_rate` and a column a class.
-        precision_recall: `sensitivity` and a column a class.
-        classes: names; at most four.
+        roc: `false_positive_rate` and a column for each of at most four classes.
+        precision_recall: `sensitivity` and the same columns.
     """
+    classes = roc.columns[1:]
     figure = Figure((8.4, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     for (colour, dashes), name in zip(LINES, classes, strict=False):
@@ -107,7 +98,7 @@ def ranking_curves(roc: pd.DataFrame, precision_recall: pd.DataFrame, classes: S
 
 
 @styled
-def reliability_diagram(bins: pd.DataFrame, errors: dict[str, float]) -> Figure:
+def reliability_diagram(bins: pd.DataFrame, errors: Mapping[str, float]) -> Figure:
     """Accuracy over confidence, in bins of equal size, before and after calibration.
 
     Args:
@@ -116,11 +107,11 @@ def reliability_diagram(bins: pd.DataFrame, errors: dict[str, float]) -> Figure:
     """
     figure = Figure((4.6, 4.4), layout="constrained")
     axes = figure.add_subplot()
-    axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, label="as sure as right")
+    axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, label="perfectly calibrated")
     for name, colour, line in (("before", VERMILLION, "--o"), ("after", BLUE, "-s")):
-        part = bins[bins["calibration"] == name]
+        shown = bins[bins["calibration"] == name]
         label = f"{name} calibration, error {errors[name]:.3f}"
-        axes.plot(part["confidence"], part["accuracy"], line, color=colour, ms=4, label=label)
+        axes.plot(shown["confidence"], shown["accuracy"], line, color=colour, ms=4, label=label)
     low = min(bins["confidence"].min(), bins["accuracy"].min())
     axes.set(xlim=(max(0, low - 0.05), 1.01), ylim=(max(0, low - 0.05), 1.01))
     sizes = bins.loc[bins["calibration"] == "after", "images"]
@@ -132,7 +123,7 @@ def reliability_diagram(bins: pd.DataFrame, errors: dict[str, float]) -> Figure:
 
 
 @styled
-def risk_coverage_curve(curve: pd.DataFrame, marks: dict[float, float]) -> Figure:
+def risk_coverage_curve(curve: pd.DataFrame, marks: Mapping[float, float]) -> Figure:
     """Share of errors among the images that are answered, over the share that is answered.
 
     Args:
@@ -154,13 +145,13 @@ def risk_coverage_curve(curve: pd.DataFrame, marks: dict[float, float]) -> Figur
 
 
 @styled
-def accuracy_by_subset(parts: pd.DataFrame) -> Figure:
-    """Accuracy with its interval on each part of the test images; empty parts are left out.
+def accuracy_by_subset(subsets: pd.DataFrame) -> Figure:
+    """Accuracy with its interval on each subset of the test images; empty subsets are left out.
 
     Args:
-        parts: a row a part: `part`, `images`, `groups`, `accuracy`, `low`, `high`.
+        subsets: a row a subset: `subset`, `images`, `groups`, `accuracy`, `low`, `high`.
     """
-    shown = parts[parts["images"] > 0].iloc[::-1]
+    shown = subsets[subsets["images"] > 0].iloc[::-1]
     figure = Figure((7.2, 0.9 + 0.32 * len(shown)), layout="constrained")
     axes = figure.add_subplot()
     places = np.arange(len(shown))
@@ -168,7 +159,7 @@ def accuracy_by_subset(parts: pd.DataFrame) -> Figure:
     axes.errorbar(shown["accuracy"], places, xerr=reach.clip(0), fmt="o", color=BLUE, capsize=3)
     labels = [f"{row.subset}, {row.images:,} ({row.groups:,})" for row in shown.itertuples()]
     axes.set_yticks(places, labels)
-    axes.set(xlabel="accuracy and its 95 % interval", title="part, images (independent groups)")
+    axes.set(xlabel="accuracy and its 95 % interval", title="subset, images (independent groups)")
     axes.xaxis.set_major_formatter(PercentFormatter(1))
     axes.set_ylim(-0.7, len(shown) - 0.3)
     return figure

@@ -1,33 +1,34 @@
-"""Sheets of pictures."""
+"""Sheets of images."""
 
 from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
 from brain_tumor.data.images import Pixels
-from brain_tumor.figures.style import IMAGE_DPI, show, styled
+from brain_tumor.figures.style import IMAGE_DPI, nothing, show, styled
 
 
 @styled
 def augmentation_sheet(
-    originals: Sequence[Pixels], copies: Sequence[Sequence[Pixels]], labels: Sequence[str]
+    originals: Sequence[Pixels], augmented: Sequence[Sequence[Pixels]], labels: Sequence[str]
 ) -> Figure:
-    """Originals, each beside the changed copies that are made of it.
+    """Originals, each beside the augmented images that are made of it.
 
     Args:
         originals: each (height, width).
-        copies: for each original its copies, (height, width) each; not every original needs as many.
+        augmented: for each original its augmented images, (height, width) each; not every original needs as many.
         labels: what to write beside each original, for example its class.
 
     Raises:
-        ValueError: no originals, or lengths that do not agree.
+        ValueError: lengths that do not agree.
     """
-    if not originals or not len(originals) == len(copies) == len(labels):
-        raise ValueError(f"{len(originals)} originals, {len(copies)} lists of copies, {len(labels)} labels")
-    rows, columns = len(originals), 1 + max(map(len, copies))
+    lines = list(zip(originals, augmented, labels, strict=True))
+    if not lines:
+        return nothing("no augmented images")
+    rows, columns = len(lines), 1 + max(map(len, augmented))
     figure = Figure((1.45 * columns + 0.5, 1.5 * rows + 0.3), dpi=IMAGE_DPI, layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False)
-    for line, original, changed, label in zip(grid, originals, copies, labels, strict=True):
+    for line, (original, changed, label) in zip(grid, lines, strict=True):
         for axes in line:
             axes.set_axis_off()
         for axes, image in zip(line, (original, *changed), strict=False):
@@ -36,23 +37,20 @@ def augmentation_sheet(
         line[0].set_ylabel(label)
     grid[0, 0].set_title("original")
     for number, axes in enumerate(grid[0, 1:], start=1):
-        axes.set_title(f"copy {number}")
+        axes.set_title(f"augmented {number}")
     return figure
 
 
 @styled
 def pair_sheet(pairs: Sequence[tuple[Sequence[Pixels], Sequence[str], str]], columns: int = 3) -> Figure:
-    """Pictures side by side, pair by pair.
+    """Duplicates side by side, pair by pair.
 
     Args:
         pairs: for each its one or two images (height, width), a title for each image, and a caption for both.
         columns: pairs in a row.
-
-    Raises:
-        ValueError: no pairs.
     """
     if not pairs:
-        raise ValueError("no pairs")
+        return nothing("no duplicates across the published folders")
     rows = -(-len(pairs) // columns)
     figure = Figure((3.3 * columns, 1.95 * rows), dpi=IMAGE_DPI, layout="constrained")
     cells = figure.subfigures(rows, columns, squeeze=False, wspace=0.06, hspace=0.05).ravel()
@@ -68,25 +66,25 @@ def pair_sheet(pairs: Sequence[tuple[Sequence[Pixels], Sequence[str], str]], col
 
 @styled
 def mistakes_sheet(images: Sequence[Pixels], captions: Sequence[str], columns: int = 6) -> Figure:
-    """Pictures with a caption each.
+    """Wrong predictions, an image and a caption each.
 
     Args:
         images: each (height, width).
         captions: for example truth, prediction and probability.
-        columns: pictures in a row.
+        columns: images in a row.
 
     Raises:
         ValueError: lengths that do not agree.
     """
-    if len(images) != len(captions):
-        raise ValueError(f"{len(images)} images, {len(captions)} captions")
-    rows = max(1, -(-len(images) // columns))
+    mistakes = list(zip(images, captions, strict=True))
+    if not mistakes:
+        return nothing("no mistakes")
+    rows = -(-len(mistakes) // columns)
     figure = Figure((1.75 * columns, 2.3 * rows), dpi=IMAGE_DPI, layout="constrained")
-    for axes in (places := figure.subplots(rows, columns, squeeze=False).ravel()):
+    places = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in places:
         axes.set_axis_off()
-    for axes, image, caption in zip(places, images, captions, strict=False):
+    for axes, (image, caption) in zip(places, mistakes, strict=False):
         show(axes, image)
         axes.set_title(caption, fontsize=7.5)
-    if not images:
-        places[0].set_title("no mistakes")
     return figure
