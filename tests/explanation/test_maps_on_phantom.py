@@ -37,19 +37,15 @@ def network():
 
 def train(trunk, head, pixels, labels, epochs):
     """Mirrored at random, so that few slices go further."""
-    parameters = [*trunk.parameters(), *head.parameters()]
-    steps = epochs * -(-len(pixels) // 24)
-    optimizer = torch.optim.AdamW(parameters, lr=1e-2)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-2, total_steps=steps)
-    for _ in range(epochs):
-        for rows in torch.randperm(len(pixels)).split(24):
-            batch = pixels[rows]
-            batch = torch.where(torch.rand(len(rows), 1, 1, 1) < 0.5, batch, batch.flip(3))
-            loss = nn.functional.cross_entropy(head(trunk(batch)), labels[rows])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
+    optimizer = torch.optim.AdamW([*trunk.parameters(), *head.parameters()], lr=1e-2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-2, total_steps=epochs * -(-len(pixels) // 24))
+    for rows in (rows for _ in range(epochs) for rows in torch.randperm(len(pixels)).split(24)):
+        batch = torch.where(torch.rand(len(rows), 1, 1, 1) < 0.5, pixels[rows], pixels[rows].flip(3))
+        loss = nn.functional.cross_entropy(head(trunk(batch)), labels[rows])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
 
 
 def drawn(label, patient, plane):

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -20,10 +22,10 @@ from brain_tumor.explanation.sanity import (
 class Small(nn.Module):
     """A classifier in miniature, with a frozen front."""
 
+    description, cut = SimpleNamespace(precision="fp32"), 2
+
     def __init__(self):
         super().__init__()
-        self.description = type("Description", (), {"precision": "fp32"})()
-        self.cut = 2
         self.trunk = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 6, 3, 2, 1), nn.ReLU())
         self.head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.BatchNorm1d(6), nn.Linear(6, 3))
 

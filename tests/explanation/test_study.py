@@ -27,9 +27,15 @@ def classifier():
     return Classifier(Description(classes=CLASSES, reader=Reader(size=SIZE), dropout=0, **values)).eval()
 
 
-@pytest.mark.parametrize("outlines", [True, False])
 @pytest.mark.parametrize(
-    ("case", "images"), [("all correct", 6), ("all wrong", 6), ("one class", 6), ("all correct", 1), ("all wrong", 1)]
+    ("case", "images", "outlines"),
+    [
+        ("all correct", 6, True),
+        ("all wrong", 6, True),
+        ("one class", 6, False),
+        ("all correct", 1, True),
+        ("all wrong", 1, False),
+    ],
 )
 def test_there_may_be_nothing_to_show(arrays, cache, classifier, tmp_path, monkeypatch, case, images, outlines):
     monkeypatch.chdir(tmp_path)

@@ -68,9 +68,8 @@ def test_overview_refuses_a_class_that_has_no_row(rng):
 
 def test_same_values_give_the_same_bytes_whatever_the_settings(tmp_path):
     for name, size in (("a", 9), ("b", 23)):
-        rng = np.random.default_rng(1)
+        cases = [explanation(np.random.default_rng(1), "glioma", prediction) for prediction in ("notumor", "glioma")]
         with matplotlib.rc_context({"font.size": size}):
-            cases = [explanation(rng, "glioma", "notumor"), explanation(rng, "notumor", "notumor")]
             style.save(maps.gradcam_picture(cases[0]), tmp_path / name / "picture.png")
             style.save(maps.gradcam_overview(cases, CLASSES), tmp_path / name / "overview.png")
     for path in (tmp_path / "a").iterdir():
