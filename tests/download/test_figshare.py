@@ -10,7 +10,7 @@ from PIL import Image
 
 from brain_tumor.data.annotations import outline_mask, read_outlines, read_slices
 from brain_tumor.data.catalog import CLASSES
-from brain_tumor.download.figshare import LABELS, match, write_annotations
+from brain_tumor.download.figshare import LABELS, write_annotations
 from brain_tumor.errors import UserError
 
 HEIGHT, WIDTH = 120, 140
@@ -157,19 +157,6 @@ def test_the_largest_region_of_a_mask_is_the_tumour(tmp_path, raw):
     drawn = outline_mask(read_outlines(raw)["Training/meningioma/a.jpg"], HEIGHT, WIDTH)
     assert not drawn[:5, :5].any()
     assert drawn.any()
-
-
-def test_match_agrees_with_numpy(monkeypatch):
-    monkeypatch.setattr("brain_tumor.download.figshare._CHUNK", 3)
-    rng = np.random.default_rng(2)
-    pictures, slices = rng.normal(size=(10, 50)).astype(np.float32), rng.normal(size=(7, 50)).astype(np.float32)
-    unit = [(v - v.mean(1, keepdims=True)) / (v.std(1, keepdims=True) * np.sqrt(50)) for v in (pictures, slices)]
-    expected = np.corrcoef(pictures, slices)[:10, 10:]
-
-    best, correlation = match(*unit)
-
-    np.testing.assert_array_equal(best, expected.argmax(1))
-    np.testing.assert_allclose(correlation, expected.max(1), atol=1e-5)
 
 
 BAD = {

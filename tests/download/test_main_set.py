@@ -1,6 +1,7 @@
 import hashlib
 import http.server
 import importlib.util
+import itertools
 import os
 import shutil
 import subprocess
@@ -29,15 +30,12 @@ from brain_tumor.download.phantom.write import write_phantom
 REPOSITORY = Path(__file__).parents[2]
 
 
-def draw_set(folder, parts=("Training", "Testing"), images=2):
-    """A set with so many pictures of noise in each class, half of them PNG."""
+def draw_set(folder, published=("Training", "Testing")):
+    """A set with two pictures of noise in each class, one of them PNG."""
     rng = np.random.default_rng(5)
-    for part in parts:
-        for name in CLASSES:
-            (folder / part / name).mkdir(parents=True)
-            for number in range(images):
-                file = folder / part / name / f"{number}{'.png' if number % 2 else '.JPG'}"
-                Image.fromarray(rng.integers(0, 256, (20, 24), dtype=np.uint8)).save(file)
+    for above, label, name in itertools.product(published, CLASSES, ("0.JPG", "1.png")):
+        (folder / above / label).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (20, 24), dtype=np.uint8)).save(folder / above / label / name)
     return folder
 
 
@@ -56,6 +54,11 @@ def digest_of(files):
     """The definition, written down a second time."""
     text = "".join(f"{hashlib.sha256(files[path]).hexdigest()}  {path}\n" for path in sorted(files))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def written(path, content):
+    path.write_bytes(content)
+    return path
 
 
 def load_stage():
@@ -208,84 +211,60 @@ def test_counts_and_digest_are_logged(project, main_set, monkeypatch, caplog):
     assert caplog.messages[-1] == f"{counts}; download.digest: {digest_of(contents(main_set))}"
 
 
-def test_another_version_is_refused_with_what_differs(project, main_set, tmp_path, monkeypatch):
-    (main_set / "Testing" / "glioma" / "0.JPG").write_bytes(b"other")
-    (main_set / "Testing" / "notumor" / "1.png").unlink()
-    (main_set / "Training" / "notumor" / "1.png").unlink()
+def another_version(folder, archive):
+    (folder / "Testing" / "glioma" / "0.JPG").write_bytes(b"other")
+    (folder / "Testing" / "notumor" / "1.png").unlink()
+    (folder / "Training" / "notumor" / "1.png").unlink()
     for number in range(3):
-        (main_set / "Training" / "glioma" / f"new{number}.jpg").write_bytes(b"new")
-    archive = pack(main_set, tmp_path / "v2.zip")
-    monkeypatch.setenv("BRAIN_TUMOR_DATA", str(archive))
-
-    text = project.refusal(dataset=MAIN_SET)
-
-    assert str(archive) in text
-    assert "1 files differ, 2 are missing, 3 are extra, the first is Testing/glioma/0.JPG (differs)" in text
+        (folder / "Training" / "glioma" / f"new{number}.jpg").write_bytes(b"new")
+    return pack(folder, archive)
 
 
-def test_a_folder_that_was_copied_in_part_is_refused(project, main_set, monkeypatch):
-    shutil.rmtree(main_set / "Training" / "pituitary")
-    monkeypatch.setenv("BRAIN_TUMOR_DATA", str(main_set))
-
-    text = project.refusal(dataset=MAIN_SET)
-
-    assert "0 files differ, 2 are missing, 0 are extra, the first is Training/pituitary/0.JPG (missing)" in text
+def in_part(folder, _):
+    shutil.rmtree(folder / "Training" / "pituitary")
+    return folder
 
 
-def test_a_set_that_is_not_there_is_named_with_its_variable(project, monkeypatch):
-    monkeypatch.setenv("BRAIN_TUMOR_DATA", "nowhere/set.zip")
-
-    text = project.refusal(dataset=MAIN_SET)
-
-    assert "BRAIN_TUMOR_DATA" in text
-    assert str(project.root / "nowhere" / "set.zip") in text
-
-
-@pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 cut off"])
-def test_a_file_that_is_no_archive_is_named(project, tmp_path, monkeypatch, content):
-    path = tmp_path / "set.zip"
-    path.write_bytes(content)
-    monkeypatch.setenv("BRAIN_TUMOR_DATA", str(path))
-
-    assert f"{path} is no zip archive" in project.refusal(dataset=MAIN_SET)
-
-
-def test_an_archive_that_is_cut_off_leaves_nothing(project, main_set, tmp_path, monkeypatch):
-    path = pack(main_set, tmp_path / "set.zip")
-    data = bytearray(path.read_bytes())
+def damaged_in_the_middle(folder, archive):
+    data = bytearray(pack(folder, archive).read_bytes())
     data[len(data) // 2] ^= 0xFF  # found only when that entry is read, after others were written
-    path.write_bytes(data)
-    monkeypatch.setenv("BRAIN_TUMOR_DATA", str(path))
-
-    assert "damaged" in project.refusal(dataset=MAIN_SET)
+    return written(archive, data)
 
 
-@pytest.mark.parametrize("name", ["../outside.jpg", "/outside.jpg", "C:\\outside.jpg"])
-def test_an_archive_that_writes_elsewhere_is_refused(project, main_set, tmp_path, monkeypatch, name):
-    path = pack(main_set, tmp_path / "set.zip")
-    with zipfile.ZipFile(path, "a") as archive:
-        archive.writestr(name, b"")
-    monkeypatch.setenv("BRAIN_TUMOR_DATA", str(path))
-
-    assert "outside the archive's folder" in project.refusal(dataset=MAIN_SET)
+def with_entry_outside(folder, archive):
+    with zipfile.ZipFile(pack(folder, archive), "a") as file:
+        file.writestr("../outside.jpg", b"")
+    return archive
 
 
-def test_an_archive_of_absurd_size_is_refused(project, main_set, tmp_path, monkeypatch):
-    path = pack(main_set, tmp_path / "set.zip")
-    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("Training/glioma/bomb.jpg", bytes(520 * 2**20))
-    monkeypatch.setenv("BRAIN_TUMOR_DATA", str(path))
-
-    assert "545,259,520 bytes" in project.refusal(dataset=MAIN_SET)
+def without_set(_, archive):
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("yes/1.jpg", b"")
+    return archive
 
 
-def test_an_archive_without_a_set_is_refused(project, tmp_path, monkeypatch):
-    path = tmp_path / "set.zip"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("yes/1.jpg", b"")
-    monkeypatch.setenv("BRAIN_TUMOR_DATA", str(path))
+BAD_SETS = [
+    (
+        another_version,
+        "{} is not the version of brain-tumor-mri with 16 images: 1 files differ, 2 are missing, 3 are extra, the "
+        "first is Testing/glioma/0.JPG (differs)",
+    ),
+    (in_part, "0 files differ, 2 are missing, 0 are extra, the first is Training/pituitary/0.JPG (missing)"),
+    (lambda *_: Path("nowhere/set.zip"), "BRAIN_TUMOR_DATA: {} is not there"),
+    (lambda _, archive: written(archive, b""), "{} is no zip archive"),
+    (lambda _, archive: written(archive, b"no archive"), "{} is no zip archive"),
+    (damaged_in_the_middle, "damaged"),
+    (with_entry_outside, "outside the archive's folder"),
+    (without_set, "{} holds no images"),
+]
 
-    assert f"{path} holds no images" in project.refusal(dataset=MAIN_SET)
+
+@pytest.mark.parametrize(("make", "reason"), BAD_SETS)
+def test_what_is_not_the_main_set_is_refused(project, main_set, tmp_path, monkeypatch, make, reason):
+    source = make(main_set, tmp_path / "set.zip")
+    monkeypatch.setenv("BRAIN_TUMOR_DATA", str(source))
+
+    assert reason.format(source.absolute()) in project.refusal(dataset=MAIN_SET)
 
 
 def test_without_network_the_three_ways_are_named(project):
@@ -377,9 +356,9 @@ def test_what_kaggle_cannot_give_is_told_in_one_line(online, kaggle, answer):
 # A set of one's own
 
 
-@pytest.mark.parametrize("parts", [("Training", "Testing"), ("Training",), ("",)])
-def test_an_own_set_arrives_whole_from_a_folder_and_an_archive(project, tmp_path, parts):
-    folder = draw_set(tmp_path / "own", parts)
+@pytest.mark.parametrize("published", [("Training", "Testing"), ("Training",), ("",)])
+def test_an_own_set_arrives_whole_from_a_folder_and_an_archive(project, tmp_path, published):
+    folder = draw_set(tmp_path / "own", published)
     archive = pack(folder, tmp_path / "own.zip", "wrapped in/")
 
     assert project.download(dataset=str(folder)) == contents(folder)
@@ -436,47 +415,46 @@ def test_a_bad_image_in_an_archive_is_named(project, own, tmp_path):
     assert f"{archive}/Testing/notumor/0.JPG is empty" in project.refusal(dataset=str(archive))
 
 
-def test_an_unknown_class_folder_is_named(project, own):
-    (own / "Training" / "glioma").rename(own / "Training" / "gliomas")
-
-    text = project.refusal(dataset=str(own))
-
-    assert str(own / "Training" / "gliomas") in text
-    assert "expected glioma" in text
+def renamed(old, new):
+    return lambda folder: (folder / old).rename(folder / new)
 
 
-@pytest.mark.parametrize("part", ["Training", "Testing"])
-def test_an_empty_class_is_named(project, own, part):
-    for file in (own / part / "notumor").iterdir():
-        file.unlink()
-
-    assert f"{own / part / 'notumor'} holds no images" in project.refusal(dataset=str(own))
+def emptied(name):
+    return lambda folder: [file.unlink() for file in (folder / name).iterdir()]
 
 
-@pytest.mark.parametrize(
-    "name", ["Training/0.png", "Training/glioma/patient1/0.png", "Validation/glioma/0.png", "0.png"]
-)
-def test_an_image_in_no_known_place_is_named_and_not_left_out_in_silence(project, own, name):
-    (own / name).parent.mkdir(parents=True, exist_ok=True)
-    shutil.copy(own / "Training" / "glioma" / "1.png", own / name)
+def copied_to(name):
+    def copy(folder):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(folder / "Training" / "glioma" / "1.png", folder / name)
 
-    assert f"{name} is not of the form" in project.refusal(dataset=str(own))
+    return copy
 
 
-def test_folders_with_other_names_than_training_and_testing_are_named(project, tmp_path):
-    folder = draw_set(tmp_path / "own", ("train", "test"))
-
-    text = project.refusal(dataset=str(folder))
-
-    assert "test and train" in text
-    assert "Training and Testing" in text
+def as_test_and_train(folder):
+    renamed("Training", "train")(folder)
+    renamed("Testing", "test")(folder)
 
 
-@pytest.mark.parametrize("make", [Path.mkdir, Path.touch], ids=["empty folder", "empty file"])
-def test_nothing_in_place_of_a_set_is_named(project, tmp_path, make):
-    make(tmp_path / "own")
+BAD_LAYOUTS = [
+    (renamed("Training/glioma", "Training/gliomas"), "{}/Training/gliomas: unknown class folder, expected glioma"),
+    (emptied("Training/notumor"), "{}/Training/notumor holds no images"),
+    (emptied("Testing/notumor"), "{}/Testing/notumor holds no images"),
+    (copied_to("Training/0.png"), "Training/0.png is not of the form"),
+    (copied_to("Training/glioma/patient1/0.png"), "Training/glioma/patient1/0.png is not of the form"),
+    (copied_to("Validation/glioma/0.png"), "Validation/glioma/0.png is not of the form"),
+    (copied_to("0.png"), "0.png is not of the form"),
+    (as_test_and_train, "test and train: name one of them, or call the two folders Training and Testing"),
+    (lambda folder: (shutil.rmtree(folder), folder.mkdir()), "{} holds no images"),
+    (lambda folder: (shutil.rmtree(folder), folder.touch()), "{} is no zip archive"),
+]
 
-    assert str(tmp_path / "own") in project.refusal(dataset=str(tmp_path / "own"))
+
+@pytest.mark.parametrize(("spoil", "reason"), BAD_LAYOUTS)
+def test_an_own_set_of_another_layout_is_refused_and_no_image_left_out_in_silence(project, own, spoil, reason):
+    spoil(own)
+
+    assert reason.format(own) in project.refusal(dataset=str(own))
 
 
 def test_a_file_in_place_of_the_folder_raw_is_named(project, own):
@@ -490,10 +468,14 @@ def test_a_file_in_place_of_the_folder_raw_is_named(project, own):
 # Annotations
 
 
-def annotate(folder, image="Training/glioma/0.JPG"):
+SLICES = "image,slice,patient,label\nTraining/glioma/0.JPG,7,P1,glioma\n"
+OUTLINES = 'image,outline\nTraining/glioma/0.JPG,"0.1,0.1 0.2,0.1 0.2,0.3"\n'
+
+
+def annotate(folder):
     (folder / "annotations").mkdir()
-    (folder / "annotations" / "slices.csv").write_text(f"image,slice,patient,label\n{image},7,P1,glioma\n")
-    (folder / "annotations" / "outlines.csv").write_text(f'image,outline\n{image},"0.1,0.1 0.2,0.1 0.2,0.3"\n')
+    (folder / "annotations" / "slices.csv").write_text(SLICES)
+    (folder / "annotations" / "outlines.csv").write_text(OUTLINES)
 
 
 @pytest.mark.parametrize("wanted", [True, False])
@@ -507,24 +489,22 @@ def test_annotations_of_an_own_set_come_along(project, own, tmp_path, wanted):
 def test_annotations_that_an_own_set_lacks_are_refused(project, own):
     text = project.refusal(dataset=str(own), annotations=True)
 
-    assert "download.annotations" in text
-    assert str(own) in text
+    assert f"download.annotations: {own} brings none" in text
 
 
-def test_annotations_of_images_that_are_not_there_are_refused(project, own):
-    annotate(own, "Training/glioma/9.JPG")
-
-    text = project.refusal(dataset=str(own))
-
-    assert str(own) in text
-    assert "Training/glioma/9.JPG" in text
-
-
-def test_annotations_that_cannot_be_read_are_named(project, own):
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (("0.JPG", "9.JPG"), "{}: annotations of 1 images that are not there: Training/glioma/9.JPG"),
+        (("image,slice", "image"), "{}/annotations/slices.csv"),
+    ],
+)
+def test_annotations_that_do_not_fit_are_refused(project, own, change, reason):
     annotate(own)
-    (own / "annotations" / "slices.csv").write_text("image,slice\n")
+    slices = own / "annotations" / "slices.csv"
+    slices.write_text(slices.read_text().replace(*change))
 
-    assert str(own / "annotations" / "slices.csv") in project.refusal(dataset=str(own))
+    assert reason.format(own) in project.refusal(dataset=str(own))
 
 
 @pytest.mark.parametrize("value", [None, "nowhere"])
@@ -541,16 +521,14 @@ def test_annotations_of_the_main_set_are_written_in_our_form(project, main_set, 
     (tmp_path / "notes" / "cheng_slices.csv").write_text(
         "image,cheng_slice,mirrored,patient,cheng_label,cheng_fold\nTraining/glioma/0.JPG,7,0,P1,glioma,2\n"
     )
-    outlines = 'image,outline\nTraining/glioma/0.JPG,"0.1,0.1 0.2,0.1 0.2,0.3"\n'
-    (tmp_path / "notes" / "tumor_outlines.csv").write_text(outlines)
+    (tmp_path / "notes" / "tumor_outlines.csv").write_text(OUTLINES)
     monkeypatch.setenv("BRAIN_TUMOR_DATA", str(main_set))
     monkeypatch.setenv("BRAIN_TUMOR_ANNOTATIONS", str(tmp_path / "notes"))
 
     raw = project.download(dataset=MAIN_SET, annotations=True)
 
-    slices = "image,slice,patient,label\nTraining/glioma/0.JPG,7,P1,glioma\n"
-    assert raw.pop("annotations/slices.csv").decode() == slices
-    assert raw.pop("annotations/outlines.csv").decode() == outlines
+    assert raw.pop("annotations/slices.csv").decode() == SLICES
+    assert raw.pop("annotations/outlines.csv").decode() == OUTLINES
     assert raw == contents(main_set)
 
 

@@ -49,7 +49,6 @@ LABELS = {1: "meningioma", 2: "glioma", 3: "pituitary"}
 """The values of `cjdata.label`."""
 
 _FOLDS_FILE = "cvind.mat"  # a cut of the slices into folds, which comes with them and is not needed
-_CHUNK = 512  # pictures compared at once with all slices
 
 _MATCHED_COLUMNS = dict(zip(("image", "cheng_slice", "patient", "cheng_label"), SLICE_COLUMNS, strict=True))
 
@@ -118,26 +117,6 @@ def read_figshare(source: Path) -> dict[int, Slice]:
     return dict(sorted(slices.items()))
 
 
-def match(pictures: Vectors, slices: Vectors) -> tuple[NDArray[np.intp], Vectors]:
-    """Find for each picture the slice that it is most like.
-
-    Args:
-        pictures: at least one.
-        slices: at least one.
-
-    Returns:
-        For each picture the index of the best slice and its correlation, (pictures,) both.
-    """
-    best = np.empty(len(pictures), np.intp)
-    correlation = np.empty(len(pictures), np.float32)
-    for start in range(0, len(pictures), _CHUNK):
-        chunk = slice(start, start + _CHUNK)
-        products = pictures[chunk] @ slices.T  # chunk, slices
-        best[chunk] = products.argmax(axis=1)
-        correlation[chunk] = products.max(axis=1)
-    return best, correlation
-
-
 def _annotate_by_content(source: Path, raw: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     slices = read_figshare(source)
     numbers = list(slices)
@@ -147,10 +126,11 @@ def _annotate_by_content(source: Path, raw: Path) -> tuple[pd.DataFrame, pd.Data
 
     paths = list(read_catalog(raw)["path"])
     pictures = _vectors(read_images([raw / path for path in paths], SIDE, progress("match slices", len(paths))))
-    best, correlation = match(pictures, vectors)
+    correlations = pictures @ vectors.T  # pictures, slices
+    best = correlations.argmax(axis=1)
 
     rows, outlines = [], []
-    for row in np.flatnonzero(correlation >= MATCH):
+    for row in np.flatnonzero(correlations.max(axis=1) >= MATCH):
         mirrored, index = divmod(int(best[row]), len(numbers))
         number = numbers[index]
         found = slices[number]
