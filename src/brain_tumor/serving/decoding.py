@@ -1,0 +1,118 @@
+"""Uploads are decoded in processes that are killed where a file takes too long, and have little memory to take."""
+
+import asyncio
+import multiprocessing
+import signal
+import sys
+from multiprocessing.context import BaseContext
+from pathlib import Path
+from typing import Self
+
+import cv2
+from pebble import ProcessExpired, ProcessPool
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import File, create_form_parser
+
+from brain_tumor.data.images import Reader
+from brain_tumor.errors import UserError
+from brain_tumor.serving.inputs import Picture
+from brain_tumor.serving.reading import read
+
+PROCESSES = 4
+"""So many files are decoded at a time, on any machine: a few slow ones leave room for others."""
+
+DEADLINE = 10.0
+"""Seconds for a file; the largest volume that is taken needs about half."""
+
+MEMORY = 2**30
+"""Bytes that a process may take on top of what it starts with."""
+
+DECODED = 2**28
+"""Bytes of a volume once unpacked in single precision: 256 slices of 512 x 512. `predict` reads larger ones."""
+
+NAME = "the file"
+"""What messages call an upload; its name is not wanted."""
+
+
+class Decoders:
+    """Processes that turn uploads into pictures as a model takes them. Used with `async with`."""
+
+    def __init__(self, reader: Reader) -> None:
+        """Args: of the model."""
+        self._reader = reader
+        self._places = asyncio.Semaphore(PROCESSES)
+
+    async def __aenter__(self) -> Self:
+        self._pool = ProcessPool(PROCESSES, initializer=_limit, initargs=[MEMORY], context=_context())
+        self._pool.schedule(int)  # so that they start now
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._pool.stop()  # type: ignore[no-untyped-call]
+        await asyncio.to_thread(self._pool.join)
+
+    async def read(self, content: bytes | bytearray, content_type: str) -> list[Picture]:
+        """The pictures of a file.
+
+        Args:
+            content: a file, or a form with one.
+            content_type: as the request has it; a form is told by it.
+
+        Raises:
+            UserError: the file cannot be read, or not with so much time and memory.
+        """
+        async with self._places:
+            task = self._pool.schedule(_read, [self._reader, content, content_type], timeout=DEADLINE)
+            try:
+                return await asyncio.wrap_future(task)
+            except TimeoutError:
+                raise UserError(f"{NAME} takes more than {DEADLINE:g} seconds to decode: save it anew") from None
+            except ProcessExpired:
+                raise UserError(f"{NAME} ends the process that decodes it: save it anew") from None
+
+
+def _context() -> BaseContext:
+    """A clean process that has all imports and forks others, where the system has that: a new one takes no time."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
+
+
+def _limit(memory: int) -> None:
+    """Make this process end at once when it is told to, and limit its memory where the system can: on Linux."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the pool's own handler waits until a decoder returns
+    cv2.setNumThreads(1)
+    if sys.platform == "linux":
+        import resource
+
+        taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (taken + memory, taken + memory))
+
+
+def _read(reader: Reader, content: bytes | bytearray, content_type: str) -> list[Picture]:
+    form = content_type.lower().startswith("multipart/form-data")
+    return read(reader, NAME, _sent(content, content_type) if form else content, DECODED)
+
+
+def _sent(content: bytes | bytearray, content_type: str) -> bytes:
+    """The one file of a form.
+
+    Raises:
+        UserError: no form, or none or several files in it.
+    """
+    files: list[File] = []
+    try:
+        # Kept in memory, because nothing that is sent is stored.
+        parser = create_form_parser(
+            {"Content-Type": content_type.encode()}, None, files.append, {"MAX_MEMORY_FILE_SIZE": len(content)}
+        )
+        parser.write(bytes(content))
+        parser.finalize()
+    except FormParserError as error:
+        raise UserError(f"the form cannot be read ({error}): send the file as the body") from None
+    if len(files) != 1:
+        raise UserError(f"the form has {len(files)} files: send one")
+    files[0].file_object.seek(0)
+    return files[0].file_object.read()
