@@ -1,6 +1,8 @@
 import asyncio
 import base64
 import io
+import re
+import socket
 
 import numpy as np
 import pytest
@@ -23,9 +25,13 @@ def model(tmp_path_factory):
     return write_tiny_model(tmp_path_factory.mktemp("tiny") / "model.onnx")
 
 
-@pytest.fixture
+def connected(app):
+    return TestClient(app, base_url="http://localhost")
+
+
+@pytest.fixture(scope="module")
 def client(model):
-    with TestClient(create_app(Predictor(model))) as made:
+    with connected(create_app(Predictor(model))) as made:
         yield made
 
 
@@ -95,7 +101,7 @@ def test_uploads_that_together_take_too_much_room_are_told_to_come_again(client,
     monkeypatch.setattr(web, "HELD", 300)
     content = png(np.random.default_rng(0).integers(0, 256, (40, 50)))
     assert len(content) > 300
-    with TestClient(create_app(Predictor(model))) as crowded:
+    with connected(create_app(Predictor(model))) as crowded:
         assert crowded.post("/api/predict", content=content).status_code == 503
         assert crowded.post("/api/predict", content=b"none").status_code == 422  # the room was given back
     assert client.post("/api/predict", content=content).status_code == 200
@@ -124,14 +130,115 @@ def test_a_client_that_stalls_gets_408(model):
     assert sent[0]["status"] == 408
 
 
-def test_other_hosts_are_refused_where_the_server_is_for_this_machine(client, model):
-    assert client.get("/api/model", headers={"host": "evil.example"}).status_code == 400
-    with TestClient(create_app(Predictor(model), loopback=False)) as open_client:
-        assert open_client.get("/api/model", headers={"host": "scanner.example"}).status_code == 200
-    assert is_loopback("127.0.0.1")
-    assert is_loopback("::1")
-    assert is_loopback("localhost")
-    assert not is_loopback("0.0.0.0")
+LOCAL = ["localhost", "localhost:8000", "LOCALHOST", "127.0.0.1:1", "[::1]", "[::1]:8000"]
+ANY_ADDRESS = ["192.0.2.7", "192.0.2.7:80", "[2001:db8::1]:80"]
+FOREIGN = ["evil.example", "testserver", "localhost.evil.example", "127.0.0.1.evil.example", "", "[", "[evil.example]"]
+
+
+def test_only_names_of_this_machine_are_answered(client, model):
+    def status(to, host):
+        return to.get("/api/model", headers={"host": host}).status_code
+
+    assert {status(client, host) for host in LOCAL} == {200}
+    assert {status(client, host) for host in ANY_ADDRESS + FOREIGN} == {400}
+    with connected(create_app(Predictor(model), host="Scanner.example")) as open_client:
+        own = ["scanner.example:8000", socket.gethostname()]
+        assert {status(open_client, host) for host in LOCAL + ANY_ADDRESS + own} == {200}
+        assert {status(open_client, host) for host in FOREIGN} == {400}
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "127.3.2.1"])
+def test_loopback(host):
+    assert is_loopback(host)
+    assert not is_loopback(f"x{host}")
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),  # no browser
+        ({"origin": "http://localhost"}, 200),
+        ({"sec-fetch-site": "same-origin", "origin": "http://localhost"}, 200),
+        ({"sec-fetch-site": "same-origin", "origin": "https://proxy.example"}, 200),
+        ({"sec-fetch-site": "none"}, 200),
+        ({"origin": "http://evil.example"}, 403),
+        ({"origin": "http://localhost:8000"}, 403),
+        ({"origin": "null"}, 403),
+        ({"origin": "http://localhost.evil.example"}, 403),
+        ({"sec-fetch-site": "cross-site"}, 403),
+        ({"sec-fetch-site": "same-site", "origin": "http://localhost"}, 403),
+        ({"sec-fetch-site": "cross-site", "origin": "http://localhost"}, 403),
+    ],
+)
+def test_no_page_of_another_site_can_post(client, headers, status):
+    content = png(flat(51))
+    response = client.post("/api/predict", content=content, headers=headers)
+    assert response.status_code == status
+    assert response.headers["x-content-type-options"] == "nosniff"
+    form = client.post("/api/predict", files={"file": content}, headers=headers)
+    assert form.status_code == status
+    assert client.get("/", headers=headers).status_code == 200  # links may lead here
+
+
+@pytest.mark.parametrize("path", ["/", "/api/health", "/api/model", "/openapi.json"])
+def test_head_is_answered_as_get_is(client, path):
+    head, get = client.head(path), client.get(path)
+    assert head.status_code == get.status_code == 200
+    assert head.headers["content-type"] == get.headers["content-type"]
+
+
+def test_health(client):
+    assert client.get("/api/health").json() == {"status": "ok"}
+
+
+def test_a_file_in_a_form_gives_what_it_gives_as_the_body(client):
+    content = png(flat(153))
+    expected = client.post("/api/predict", content=content).json()
+    for form in ({"file": content}, {"any name": ("some/name\n.png", content, "image/png")}):
+        assert client.post("/api/predict", files=form).json() == expected
+    large = io.BytesIO()  # more than python-multipart keeps in memory unless told to
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (1200, 1200), dtype=np.uint8)).save(large, "PNG")
+    assert client.post("/api/predict", files={"file": large.getvalue()}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("sent", "reason"),
+    [
+        ({"data": {"file": "text"}, "files": {}, "headers": {"content-type": "multipart/form-data"}}, "form"),
+        ({"files": [("file", b"a"), ("file", b"b")]}, "the form has 2 files"),
+        ({"files": {"file": (None, "a field")}}, "the form has 0 files"),
+        ({"files": {"file": b""}}, "is empty"),
+        ({"files": {"file": b"no picture"}}, "cannot be read"),
+        ({"content": b"--x\r\nbroken", "headers": {"content-type": "multipart/form-data; boundary=x"}}, "form"),
+        ({"content": b"", "headers": {"content-type": "multipart/form-data; boundary=x"}}, "form"),
+    ],
+)
+def test_a_form_that_is_none_is_422(client, sent, reason):
+    response = client.post("/api/predict", **sent)
+    assert response.status_code == 422
+    assert reason in response.json()["detail"]
+
+
+@pytest.mark.parametrize("root_path", ["/tumor", "/deep/er"])
+def test_below_a_path_pages_and_addresses_are_right(model, root_path):
+    with connected(create_app(Predictor(model), root_path=root_path)) as made:
+        for prefix in ("", root_path):  # proxies that cut the path off, and those that do not
+            assert "This is no diagnosis" in made.get(f"{prefix}/").text
+            assert made.post(f"{prefix}/api/predict", content=png(flat(51))).status_code == 200
+        assert made.get(root_path, follow_redirects=True).url.path == f"{root_path}/"
+        assert made.get("/openapi.json").json()["servers"] == [{"url": root_path}]
+    page = made.get("/").text
+    assert 'fetch("api/predict' in page
+    assert not re.search(r"""(?:src|href|action)=["']?/""", page)
+
+
+def test_a_defect_is_500_with_the_headers_of_all_answers(model, monkeypatch):
+    monkeypatch.setattr(web, "_answer", lambda *_: 1 / 0)
+    with TestClient(create_app(Predictor(model)), "http://localhost", raise_server_exceptions=False) as made:
+        response = made.post("/api/predict", content=png(flat(51)))
+    assert response.status_code == 500
+    assert response.headers["x-content-type-options"] == "nosniff"
+    assert "Error" not in response.text
 
 
 def test_page_and_description_need_nothing_from_elsewhere(client):
@@ -214,7 +321,7 @@ def test_a_defect_fails_its_requests_and_the_next_ones_go_on(model):
 
 def test_a_picture_that_cannot_be_prepared_is_422(tmp_path):
     reader = Reader(size=32, crop="head", intensities="head", background="black")
-    with TestClient(create_app(Predictor(write_tiny_model(tmp_path / "model.onnx", reader)))) as made:
+    with connected(create_app(Predictor(write_tiny_model(tmp_path / "model.onnx", reader)))) as made:
         response = made.post("/api/predict", content=png(np.ones((1, 512))))
     assert response.status_code == 422
     assert "cannot be prepared" in response.json()["detail"]

@@ -3,20 +3,22 @@
 import argparse
 import asyncio
 import base64
+import functools
 import io
 import ipaddress
-import os
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from importlib.resources import files
-from typing import Any
+from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import uvicorn
 from fastapi import FastAPI, HTTPException, Query, Request, Response
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, JSONResponse
 from PIL import Image
 from pydantic import BaseModel
-from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 
 from brain_tumor.data.catalog import evenly_spaced
@@ -26,10 +28,10 @@ from brain_tumor.explanation.heat import upsample
 from brain_tumor.figures.maps import layer
 from brain_tumor.serving.batching import Batcher, Busy
 from brain_tumor.serving.connections import Full, Patience, Room
+from brain_tumor.serving.decoding import Decoders
 from brain_tumor.serving.inputs import Picture
 from brain_tumor.serving.predict import NO_DIAGNOSIS
 from brain_tumor.serving.predictor import Prediction, Predictor
-from brain_tumor.serving.reading import read
 from brain_tumor.serving.released import add_model_argument
 
 MAX_UPLOAD = 64_000_000
@@ -46,11 +48,10 @@ CONNECTIONS = 256
 HELD = 4 * MAX_UPLOAD
 """Bytes of the uploads of all clients together; a request beyond that is told to come again."""
 
-DECODED = 2**28
-"""Bytes of a volume once unpacked in single precision: 256 slices of 512 x 512. `predict` reads larger ones."""
+GRACE_SECONDS = 2
+"""Requests that are not answered so long after the server is told to end are dropped."""
 
-DECODING = 4
-"""So many files are decoded at a time, or fewer on a smaller machine: memory is bounded by this and `DECODED`."""
+LOOPBACK = "127.0.0.1"
 
 HEADERS = {
     "Cache-Control": "no-store",
@@ -88,6 +89,12 @@ class FileAnswer(BaseModel):
     note: str = NO_DIAGNOSIS
 
 
+class HealthAnswer(BaseModel):
+    """That requests are answered."""
+
+    status: Literal["ok"] = "ok"
+
+
 class ModelAnswer(BaseModel):
     """What is served."""
 
@@ -100,72 +107,122 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `brain-tumor serve`."""
     parser.epilog = "Nothing that is sent is stored. There is no login: whoever reaches the address can use it."
     parser.add_argument(
-        "--host", default="127.0.0.1", help="address to listen on (default: %(default)s, this machine only)"
+        "--host", default=LOOPBACK, help="address to listen on (default: %(default)s, this machine only)"
     )
-    parser.add_argument("--port", type=int, default=8000, help="port to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=8000, help="port to listen on; 0: any (default: %(default)s)")
+    parser.add_argument(
+        "--root-path", default="", metavar="PATH", help="path below which a proxy shows the page, such as /brain-tumor"
+    )
     add_model_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Serve until interrupted; returns the exit status."""
-    app = create_app(Predictor(args.model), loopback=is_loopback(args.host))
-    print(f"http://{args.host}:{args.port}  {NO_DIAGNOSIS}  Ctrl-C ends it.")
-    uvicorn.run(
-        app,
-        host=args.host,
-        port=args.port,
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        limit_concurrency=CONNECTIONS,
-        timeout_keep_alive=5,
-        http=Patience,
-    )
+    root_path = "/" + args.root_path.strip("/") if args.root_path.strip("/") else ""
+    with listening(args.host, args.port) as listener:
+        app = create_app(Predictor(args.model), host=args.host, root_path=root_path)
+        config = uvicorn.Config(
+            app,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            limit_concurrency=CONNECTIONS,
+            timeout_keep_alive=5,
+            timeout_graceful_shutdown=GRACE_SECONDS,
+            http=Patience,
+        )
+        host, port = listener.getsockname()[:2]
+        address = f"http://{f'[{host}]' if ':' in host else host}:{port}{root_path}/"
+        print(f"{address}  {NO_DIAGNOSIS}  Ctrl-C ends it.", flush=True)
+        uvicorn.Server(config).run([listener])
     return 0
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that listens on the first address of a host, of IPv4 where it has both.
+
+    Raises:
+        UserError: no port, no such host, or the port is another program's.
+    """
+    if not 0 <= port < 2**16:
+        raise UserError(f"--port {port}: expected 0 to 65535")
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        family, _, _, _, address = min(found, key=lambda entry: entry[0] != socket.AF_INET)
+        return socket.create_server(address[:2], family=family, backlog=2048)
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"--host {host} --port {port}: {reason}: choose another") from None
 
 
 def is_loopback(host: str) -> bool:
     """Whether an address is reached from this machine alone."""
+    return host == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
+
+
+def _is_address(host: str) -> bool:
     try:
-        return ipaddress.ip_address(host).is_loopback
+        ipaddress.ip_address(host)
     except ValueError:
-        return host == "localhost"
+        return False
+    return True
 
 
-def create_app(predictor: Predictor, *, loopback: bool = True, upload_seconds: float = UPLOAD_SECONDS) -> FastAPI:
+def create_app(
+    predictor: Predictor, *, host: str = LOOPBACK, root_path: str = "", upload_seconds: float = UPLOAD_SECONDS
+) -> FastAPI:
     """The application.
 
     Args:
         predictor: a model, used by this application alone.
-        loopback: answer only requests that name this machine, so that no page from elsewhere that lets its own name
-            point here can use it.
+        host: that is listened on, see `is_own_host`.
+        root_path: the path that it is served below, where a proxy has others beside it.
         upload_seconds: see `UPLOAD_SECONDS`.
     """
-    batcher = Batcher(predictor)
-    decoding = asyncio.Semaphore(min(os.cpu_count() or 1, DECODING))
+    batcher, decoders = Batcher(predictor), Decoders(predictor.exported.reader)
     room = Room(HELD)
     page = files("brain_tumor.serving").joinpath("templates", "serve.html").read_text(encoding="utf-8")
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with batcher:
+        async with batcher, decoders:
             yield
 
     # The documentation pages that FastAPI has built in load scripts from elsewhere.
-    app = FastAPI(title="brain-tumor", description=NO_DIAGNOSIS, docs_url=None, redoc_url=None, lifespan=lifespan)
-    if loopback:
-        app.add_middleware(TrustedHostMiddleware, allowed_hosts=["localhost", "127.0.0.1", "[::1]", "testserver"])
+    app = FastAPI(
+        title="brain-tumor",
+        description=NO_DIAGNOSIS,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+        exception_handlers={Exception: _defect},
+    )
 
     @app.middleware("http")
-    async def headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-        response = await call_next(request)
+    async def guard(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+        request.scope["root_path"] = root_path
+        sent_to = request.headers.get("host", "")
+        if not is_own_host(sent_to, host):
+            response: Response = JSONResponse({"detail": "no name of this server: use its address"}, 400)
+        elif request.method == "POST" and is_from_elsewhere(request.headers, sent_to):
+            response = JSONResponse({"detail": "sent by the page of another site"}, 403)
+        else:
+            response = await call_next(request)
         response.headers.update(HEADERS)
         return response
 
+    @app.head("/", include_in_schema=False)
     @app.get("/", include_in_schema=False)
     async def index() -> HTMLResponse:
         return HTMLResponse(page)
 
+    @app.head("/api/health", include_in_schema=False)
+    @app.get("/api/health")
+    async def health() -> HealthAnswer:
+        """Whether requests are answered."""
+        return HealthAnswer()
+
+    @app.head("/api/model", include_in_schema=False)
     @app.get("/api/model")
     async def model() -> ModelAnswer:
         """What is served."""
@@ -175,12 +232,11 @@ def create_app(predictor: Predictor, *, loopback: bool = True, upload_seconds: f
     async def predict(
         request: Request, images: bool = Query(False, description="send pictures and heat maps too")
     ) -> FileAnswer:
-        """Predict one file, sent as the body: JPEG, PNG, TIFF, BMP, WebP, DICOM or NIfTI. Its name is not wanted."""
+        """Predict one file, sent as the body or in a form: JPEG, PNG, TIFF, BMP, WebP, DICOM or NIfTI."""
         try:
             with room.held() as take:
                 content = await _body(request, upload_seconds, take)
-                async with decoding:
-                    prepared = await asyncio.to_thread(read, predictor.exported.reader, "the file", content, DECODED)
+                prepared = await decoders.read(content, request.headers.get("content-type", ""))
             del content
             predictions = await batcher.predict(prepared)
         except UserError as error:
@@ -192,17 +248,63 @@ def create_app(predictor: Predictor, *, loopback: bool = True, upload_seconds: f
     return app
 
 
+def is_own_host(header: str, host: str) -> bool:
+    """Whether a request names this server, so that no page from elsewhere that has its own name point here can use it.
+
+    Args:
+        header: `Host` of the request.
+        host: that is listened on. One of this machine alone is reached by `localhost` and its addresses; another by
+            any address too, by `host` itself, and by the names that the machine knows of itself.
+    """
+    try:
+        name = urlsplit(f"//{header}").hostname or ""
+    except ValueError:
+        return False
+    if name == "localhost" or is_loopback(name):
+        return True
+    return not is_loopback(host) and (_is_address(name) or name in {host.lower(), *_machine_names()})
+
+
+@functools.cache
+def _machine_names() -> frozenset[str]:
+    return frozenset(name.lower() for name in (socket.gethostname(), socket.getfqdn()))
+
+
+def is_from_elsewhere(headers: Headers, host: str) -> bool:
+    """Whether the page of another site sent a request, as far as its browser tells.
+
+    Source: Valsorda, Cross-Site Request Forgery, 2025, and Go's `http.CrossOriginProtection`: `Sec-Fetch-Site` where
+    there is one, which is right behind a proxy too, else `Origin` against `Host`.
+    """
+    site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+    if site is not None:
+        return site not in ("same-origin", "none")
+    return origin is not None and origin.partition("://")[2] != host
+
+
+async def _defect(_: Request, __: Exception) -> Response:
+    """Starlette logs the traceback of what was raised."""
+    return JSONResponse({"detail": "a defect of the server: see its log"}, 500, HEADERS)
+
+
+FILE = {"type": "string", "format": "binary"}
+
 BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
-        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+        "content": {
+            "application/octet-stream": {"schema": FILE},
+            "multipart/form-data": {"schema": {"type": "object", "properties": {"file": FILE}, "required": ["file"]}},
+        },
     }
 }
 
 ERRORS: dict[int | str, dict[str, Any]] = {
+    400: {"description": "the request names another server, or broke off"},
+    403: {"description": "the page of another site sent the request"},
     408: {"description": "the request did not come in whole in time"},
     413: {"description": "the file is too large"},
-    422: {"description": "the file cannot be read"},
+    422: {"description": "the file cannot be read, or not with so much time and memory"},
     503: {"description": "too many requests wait"},
 }
 

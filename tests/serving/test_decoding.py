@@ -1,0 +1,214 @@
+"""The processes that decode uploads, and a server that has slow files to decode."""
+
+import asyncio
+import http.client
+import io
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from PIL import Image
+from serving.tiny import READER, write_tiny_model
+
+from brain_tumor.errors import UserError
+from brain_tumor.serving import cli, decoding
+from brain_tumor.serving.decoding import PROCESSES, Decoders
+
+PROGRAM = "import sys; from brain_tumor.serving import cli, decoding; decoding.DEADLINE = 3.0; sys.exit(cli.main())"
+
+
+def encoded(pixels, **options):
+    buffer = io.BytesIO()
+    Image.fromarray(np.asarray(pixels, np.uint8)).save(buffer, options.pop("format", "PNG"), **options)
+    return buffer.getvalue()
+
+
+GOOD = encoded(np.full((40, 50), 153))
+
+
+def slow_jpeg(scans, side=4000):
+    """A progressive JPEG whose last scan is there again and again: each takes time, and nearly no bytes."""
+    content = encoded(np.zeros((side, side)), format="JPEG", progressive=True)
+    return content[:-2] + content[content.rindex(b"\xff\xda") : -2] * scans + content[-2:]
+
+
+def read(*contents):
+    """What becomes of files that are sent one after another: how many pictures, or why none."""
+
+    async def all_of_them():
+        async with Decoders(READER) as decoders:
+            answers = []
+            for content in contents:
+                try:
+                    answers.append(len(await decoders.read(content, "application/octet-stream")))
+                except UserError as error:
+                    answers.append(str(error))
+            return answers
+
+    return asyncio.run(all_of_them())
+
+
+def test_a_file_over_its_deadline_is_told_and_the_next_ones_are_read(monkeypatch):
+    monkeypatch.setattr(decoding, "DEADLINE", 0.5)
+    start = time.monotonic()
+
+    *slow, good = read(*[slow_jpeg(1000)] * 2, GOOD)
+
+    assert all("more than 0.5 seconds" in answer or "scans" in answer for answer in slow)
+    assert good == 1
+    assert time.monotonic() - start < 10
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits the memory of a process")
+def test_a_file_beyond_the_memory_is_told_and_the_next_ones_are_read(monkeypatch):
+    monkeypatch.setattr(decoding, "MEMORY", 40_000_000)
+
+    large, good = read(encoded(np.zeros((7000, 7000))), GOOD)
+
+    assert large.startswith("the file")
+    assert "\n" not in large
+    assert good == 1
+
+
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_file_that_ends_its_process_is_told_and_the_next_ones_are_read(monkeypatch):
+    good = decoding._read
+    with monkeypatch.context() as patch:
+        patch.setattr(decoding, "_read", die)
+        assert all("ends the process" in answer for answer in read(*[GOOD] * (PROCESSES + 1)))
+    assert decoding._read is good
+    assert read(GOOD) == [1]
+
+
+def test_a_client_that_has_gone_frees_its_process():
+    async def leave_and_ask():
+        async with Decoders(READER) as decoders:
+            slow = [asyncio.create_task(decoders.read(slow_jpeg(1000), "")) for _ in range(PROCESSES)]
+            await asyncio.sleep(1)
+            for task in slow:
+                task.cancel()
+            start = time.monotonic()
+            assert len(await decoders.read(GOOD, "")) == 1
+            return time.monotonic() - start
+
+    assert asyncio.run(leave_and_ask()) < 5
+
+
+@contextmanager
+def serving(tmp_path, *arguments):
+    """A server in a process of its own, and the address that it prints."""
+    model = write_tiny_model(tmp_path / "model.onnx")
+    command = [sys.executable, "-c", PROGRAM, "serve", "--port", "0", "--model", str(model), *arguments]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        yield server, server.stdout.readline().split(" ")[0]
+    finally:
+        server.kill()
+        server.communicate()
+
+
+def ask(address, method="POST", path="/api/predict", content=GOOD):
+    """Status and seconds of a request."""
+    start = time.monotonic()
+    connection = http.client.HTTPConnection(address.split("/")[2], timeout=60)
+    connection.request(method, path, content)
+    response = connection.getresponse()
+    response.read()
+    connection.close()
+    return response.status, time.monotonic() - start
+
+
+def children(pid):
+    """Of a process and below."""
+    found = subprocess.run(["ps", "--ppid", str(pid), "-o", "pid="], capture_output=True, text=True).stdout.split()
+    return [int(child) for child in found] + [grandchild for child in found for grandchild in children(int(child))]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_the_address_is_printed_when_it_answers(tmp_path, host):
+    with serving(tmp_path, "--host", host) as (_, address):
+        assert address.startswith("http://[::1]:" if host == "::1" else "http://127.0.0.1:")
+        assert ask(address, "GET", "/api/health")[0] == 200
+        assert ask(address)[0] == 200
+        assert ask(address, "HEAD", "/")[0] == 200
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scans", [400, 1000])
+def test_two_slow_files_hold_up_no_other_request(tmp_path, scans):
+    with serving(tmp_path) as (_, address):
+        assert ask(address)[0] == 200
+        slow, good, content = [], [], slow_jpeg(scans, 7900)
+        threads = [threading.Thread(target=lambda: slow.append(ask(address, content=content))) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads):
+            good.append(ask(address))
+        assert [status for status, _ in slow] == [422, 422]
+        assert max(seconds for _, seconds in slow) < 10
+        assert {status for status, _ in good} == {200}
+        assert max(seconds for _, seconds in good) < 2.5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+def test_a_slow_file_holds_up_no_end_and_leaves_no_process(tmp_path, stop):
+    with serving(tmp_path) as (server, address):
+        assert ask(address)[0] == 200
+        content = slow_jpeg(1000)
+        head = f"POST /api/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(content)}\r\n\r\n".encode()
+        host, _, port = address.split("/")[2].rpartition(":")
+        with socket.create_connection((host, int(port))) as client:
+            client.sendall(head + content)
+            time.sleep(1)
+            below = children(server.pid)
+            assert len(below) > PROCESSES
+            start = time.monotonic()
+            server.send_signal(stop)
+            server.wait(10)
+        assert time.monotonic() - start < 5
+        end = time.monotonic() + 5
+        while left := subprocess.run(["ps", "-o", "stat=", *map(str, below)], capture_output=True, text=True).stdout:
+            if set(left.split()) <= {"Z"}:  # ended, and nobody has asked for their status
+                break
+            assert time.monotonic() < end, left
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--port", "99999"], "--port 99999: expected 0 to 65535"),
+        (["--port", "-1"], "--port -1: expected 0 to 65535"),
+        (["--host", "no.such.host.invalid"], "--host no.such.host.invalid"),
+        (["--host", "a" * 70], "--host aaa"),
+        (["--host", "192.0.2.1"], "--host 192.0.2.1"),
+    ],
+)
+def test_a_place_that_cannot_be_listened_on_is_one_line(tmp_path, capsys, arguments, reason):
+    model = write_tiny_model(tmp_path / "model.onnx")
+    assert cli.main(["serve", "--model", str(model), *arguments]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"error: {reason}")
+    assert err.count("\n") == 1
+
+
+def test_a_port_of_another_program_is_one_line_and_no_address(tmp_path, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        model = write_tiny_model(tmp_path / "model.onnx")
+        assert cli.main(["serve", "--model", str(model), "--port", str(port)]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert f"--port {port}: Address already in use" in err
+    assert err.count("\n") == 1
