@@ -185,30 +185,19 @@ def test_other_sets_in_the_external_folder_are_passed_over(project, main_set, ow
     assert project.download(dataset=MAIN_SET) == contents(main_set)
 
 
-def test_files_that_are_no_images_stay_behind(project, main_set, monkeypatch):
+def test_images_alone_replace_what_was_there_and_are_counted(project, main_set, monkeypatch, caplog):
     expected = contents(main_set)
     for junk in ("Thumbs.db", "Training/glioma/Thumbs.db", ".DS_Store", "Training/._0.JPG", "README.md"):
         (main_set / junk).write_bytes(b"junk")
-    monkeypatch.setenv("BRAIN_TUMOR_DATA", str(main_set))
-
-    assert project.download(dataset=MAIN_SET) == expected
-
-
-def test_what_was_there_before_is_replaced(project, main_set, monkeypatch):
     project.raw.mkdir(parents=True)
     (project.raw / "old.jpg").touch()
     monkeypatch.setenv("BRAIN_TUMOR_DATA", str(main_set))
 
-    assert project.download(dataset=MAIN_SET) == contents(main_set)
-
-
-def test_counts_and_digest_are_logged(project, main_set, monkeypatch, caplog):
-    monkeypatch.setenv("BRAIN_TUMOR_DATA", str(main_set))
     with caplog.at_level("INFO"):
-        project.download(dataset=MAIN_SET)
+        assert project.download(dataset=MAIN_SET) == expected
 
     counts = "16 images: glioma 4, meningioma 4, notumor 4, pituitary 4"
-    assert caplog.messages[-1] == f"{counts}; download.digest: {digest_of(contents(main_set))}"
+    assert caplog.messages[-1] == f"{counts}; download.digest: {digest_of(expected)}"
 
 
 def another_version(folder, archive):

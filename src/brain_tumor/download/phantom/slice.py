@@ -1,7 +1,5 @@
 """One slice of the phantom, as it lies in its file: the head, the tumour, then size, place, brightness and noise."""
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 from numpy.random import Generator
@@ -16,53 +14,6 @@ from brain_tumor.download.phantom.tumours import border_of, paint_tumour
 
 SHORTEST, LONGEST = 180, 640
 """Pixels of the longer side of an original."""
-
-
-@dataclass(frozen=True)
-class _Frame:
-    """How a slice lies in its published file: nothing here depends on the class.
-
-    Attributes:
-        width: of the file, in pixels.
-        height: of the file, in pixels.
-        matrix: (2, 3), from the drawing's pixels to the file's.
-        gain: factor on the intensities.
-        floor: grey value of the air.
-        grain: standard deviation of the noise, as a share of the grey scale.
-        noise: stream of the noise.
-    """
-
-    width: int
-    height: int
-    matrix: Points
-    gain: float
-    floor: float
-    grain: float
-    noise: Generator
-
-    @classmethod
-    def drawn(cls, seed: int, patient: int, plane: int, number: int) -> "_Frame":
-        """Size, place and brightness for all slices of a view; a little turn and shift for each."""
-        view = np.random.default_rng([seed, Stream.FRAME, patient, plane])
-        own = np.random.default_rng([seed, Stream.FRAME, patient, plane, 1 + number])
-        longer = view.integers(SHORTEST, LONGEST + 1)
-        aspect = float(np.exp(view.uniform(-0.22, 0.22)))
-        width, height = round(longer * min(1, aspect)), round(longer / max(1, aspect))
-        scale = min(width, height) / SIDE * view.uniform(0.86, 1.0)
-        turn = np.radians(view.uniform(-4, 4) + own.uniform(-1.2, 1.2))
-        mirror = view.choice([-1.0, 1.0])
-        linear = scale * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) * (mirror, 1)
-        centre = np.array([width, height]) * (0.5 + view.uniform(-0.03, 0.03, 2) + own.uniform(-0.006, 0.006, 2))
-        shift = centre - linear @ np.array([SIDE, SIDE]) / 2
-        return cls(
-            width,
-            height,
-            np.column_stack([linear, shift]),
-            gain=view.uniform(0.9, 1.1) * own.uniform(0.97, 1.03),
-            floor=view.uniform(0, 0.05),
-            grain=view.uniform(0.008, 0.03),
-            noise=own,
-        )
 
 
 def draw_slice(file: PhantomFile, seed: int) -> tuple[Pixels, Outline | None]:
@@ -83,7 +34,7 @@ def draw_slice(file: PhantomFile, seed: int) -> tuple[Pixels, Outline | None]:
     image = head.image * (1 + 0.08 * head.texture(70))  # the receiving coil is not equally near everywhere
     if file.plane != "axial":
         image *= _fading_downwards()
-    return _publish(image, border, _Frame.drawn(seed, patient_number, plane, number))
+    return _publish(image, border, seed, file)
 
 
 def _draw_patient(rng: Generator) -> Patient:
@@ -108,16 +59,29 @@ def _fading_downwards() -> Grey:
     return np.asarray(np.clip((1.02 - rows) / 0.5, 0, 1) ** 0.8, np.float32)
 
 
-def _publish(image: Grey, border: Points | None, frame: _Frame) -> tuple[Pixels, Outline | None]:
-    """Place a drawing in its file: geometry, brightness, noise, 8 bits."""
-    size = (frame.width, frame.height)
-    scale = float(np.sqrt(abs(np.linalg.det(frame.matrix[:, :2]))))
-    sharp = blurred(image, max(0.7, 0.5 / scale))  # no finer than the file's own pixels
-    placed = cv2.warpAffine(sharp, frame.matrix, size, flags=cv2.INTER_CUBIC)
-    values = frame.floor + placed * frame.gain * (1 - frame.floor)
-    values += frame.noise.standard_normal(values.shape, np.float32) * np.float32(frame.grain)
+def _publish(image: Grey, border: Points | None, seed: int, file: PhantomFile) -> tuple[Pixels, Outline | None]:
+    """Place a drawing in its file, whatever the class: geometry, brightness, noise, 8 bits.
+
+    Size, place and brightness are those of all slices of a view, a little turn and shift is each one's own.
+    """
+    patient, plane, number = file.place
+    view = np.random.default_rng([seed, Stream.FRAME, patient, plane])
+    own = np.random.default_rng([seed, Stream.FRAME, patient, plane, 1 + number])
+    longer = view.integers(SHORTEST, LONGEST + 1)
+    aspect = float(np.exp(view.uniform(-0.22, 0.22)))
+    size = width, height = round(longer * min(1, aspect)), round(longer / max(1, aspect))
+    scale = min(size) / SIDE * view.uniform(0.86, 1.0)
+    turn = np.radians(view.uniform(-4, 4) + own.uniform(-1.2, 1.2))
+    mirror = view.choice([-1.0, 1.0])
+    linear = scale * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) * (mirror, 1)
+    centre = np.array([width, height]) * (0.5 + view.uniform(-0.03, 0.03, 2) + own.uniform(-0.006, 0.006, 2))
+    shift = centre - linear @ np.array([SIDE, SIDE]) / 2
+    gain = view.uniform(0.9, 1.1) * own.uniform(0.97, 1.03)
+    floor, grain = view.uniform(0, 0.05), view.uniform(0.008, 0.03)
+    zoom = float(np.sqrt(abs(np.linalg.det(linear))))
+    sharp = blurred(image, max(0.7, 0.5 / zoom))  # no finer than the file's own pixels
+    placed = cv2.warpAffine(sharp, np.column_stack([linear, shift]), size, flags=cv2.INTER_CUBIC)
+    values = floor + placed * gain * (1 - floor)
+    values += own.standard_normal(values.shape, np.float32) * np.float32(grain)
     pixels = (values.clip(0, 1) * 255).round().astype(np.uint8)
-    if border is None:
-        return pixels, None
-    moved = border @ frame.matrix[:, :2].T + frame.matrix[:, 2]
-    return pixels, (moved + 0.5) / size
+    return pixels, None if border is None else (border @ linear.T + shift + 0.5) / size
