@@ -156,18 +156,14 @@ class Classifier(nn.Module):
             for theirs, layer in layers.items()
             for name, target in layer.state_dict().items()
         }
-        missing = [name for name in wanted if name not in tensors]
-        if missing:
-            raise UserError(
-                f"train.weights: {source} has no {missing[0]} ({len(missing)} of {len(wanted)} tensors are missing), "
-                f"which train.head: {self.description.head} needs"
-            )
         for name, target in wanted.items():
-            if tensors[name].shape != target.shape:
+            if name not in tensors or tensors[name].shape != target.shape:
+                found = f"has shape {tuple(tensors[name].shape)}" if name in tensors else "is not there"
                 raise UserError(
-                    f"train.weights: {source}: {name} has shape {tuple(tensors[name].shape)}, "
-                    f"the network needs {tuple(target.shape)}"
+                    f"train.weights: {source}: {name} {found}, but {self.description.backbone} with train.head: "
+                    f"{self.description.head} needs it with shape {tuple(target.shape)}"
                 )
+        for name, target in wanted.items():
             target.copy_(tensors[name])
 
     def save(self, path: Path) -> None:
