@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.path import Path as PolygonPath
 
@@ -91,6 +91,7 @@ def test_malformed_outlines_name_file_and_image(raw, text):
         read_outlines(raw)
 
 
+@settings(deadline=None)  # it writes files
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=3, max_size=30))
 def test_outline_survives_the_file(tmp_path_factory, points):
     raw = tmp_path_factory.mktemp("raw")
