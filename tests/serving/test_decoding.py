@@ -3,6 +3,7 @@
 import asyncio
 import http.client
 import io
+import multiprocessing
 import os
 import signal
 import socket
@@ -85,9 +86,21 @@ def test_a_file_that_ends_its_process_is_told_and_the_next_ones_are_read(monkeyp
     good = decoding._read
     with monkeypatch.context() as patch:
         patch.setattr(decoding, "_read", die)
-        assert all("ends the process" in answer for answer in read(*[GOOD] * (PROCESSES + 1)))
+        assert all("lost with the process" in answer for answer in read(*[GOOD] * (PROCESSES + 1)))
     assert decoding._read is good
     assert read(GOOD) == [1]
+
+
+def test_processes_that_are_killed_from_outside_are_replaced():
+    async def kill_and_ask():
+        async with Decoders(READER) as decoders:
+            for _ in range(2):
+                for process in multiprocessing.active_children():
+                    process.kill()
+                await asyncio.sleep(0.5)
+                assert len(await decoders.read(GOOD, "")) == 1
+
+    asyncio.run(kill_and_ask())
 
 
 def test_a_client_that_has_gone_frees_its_process():

@@ -155,6 +155,7 @@ def test_pictures_and_a_bad_file(address, browser, files):
     assert "notumor, 99." in shown
     assert "Cannot be ruled out at 95 %: notumor" in shown
     assert "Not like the training images" in shown
+    assert "its features are 1.67 times as far away as is allowed" in shown
     assert browser.script("return document.querySelectorAll('input[type=range]').length") == 1  # none for the unlike
     assert "cannot be read" in shown
     assert "<b>bad<b>.png" in shown  # a file name is text, never markup

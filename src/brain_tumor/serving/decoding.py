@@ -4,6 +4,7 @@ import asyncio
 import multiprocessing
 import signal
 import sys
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Self
@@ -43,13 +44,12 @@ class Decoders:
         self._places = asyncio.Semaphore(PROCESSES)
 
     async def __aenter__(self) -> Self:
-        self._pool = ProcessPool(PROCESSES, initializer=_limit, initargs=[MEMORY], context=_context())
-        self._pool.schedule(int)  # so that they start now
+        self._pool = _pool()
+        await asyncio.wrap_future(self._pool.schedule(int))  # they have started
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._pool.stop()  # type: ignore[no-untyped-call]
-        await asyncio.to_thread(self._pool.join)
+        await asyncio.to_thread(_end, self._pool)
 
     async def read(self, content: bytes | bytearray, content_type: str) -> list[Picture]:
         """The pictures of a file.
@@ -62,13 +62,26 @@ class Decoders:
             UserError: the file cannot be read, or not with so much time and memory.
         """
         async with self._places:
+            if not self._pool.active:  # a process was killed from outside while it had nothing to do
+                broken, self._pool = self._pool, _pool()
+                await asyncio.to_thread(_end, broken)
             task = self._pool.schedule(_read, [self._reader, content, content_type], timeout=DEADLINE)
             try:
                 return await asyncio.wrap_future(task)
             except TimeoutError:
                 raise UserError(f"{NAME} takes more than {DEADLINE:g} seconds to decode: save it anew") from None
-            except ProcessExpired:
-                raise UserError(f"{NAME} ends the process that decodes it: save it anew") from None
+            except (ProcessExpired, BrokenProcessPool):
+                raise UserError(f"{NAME} was lost with the process that decodes it: save it anew") from None
+
+
+def _pool() -> ProcessPool:
+    return ProcessPool(PROCESSES, initializer=_limit, initargs=[MEMORY], context=_context())
+
+
+def _end(pool: ProcessPool) -> None:
+    """Kill the processes of a pool, whatever they do."""
+    pool.stop()  # type: ignore[no-untyped-call]
+    pool.join()
 
 
 def _context() -> BaseContext:
