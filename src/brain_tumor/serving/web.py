@@ -28,7 +28,7 @@ from brain_tumor.explanation.heat import upsample
 from brain_tumor.figures.maps import layer
 from brain_tumor.serving.batching import Batcher, Busy
 from brain_tumor.serving.connections import Full, Patience, Room
-from brain_tumor.serving.decoding import Decoders
+from brain_tumor.serving.decoders import Decoders
 from brain_tumor.serving.inputs import Picture
 from brain_tumor.serving.predict import NO_DIAGNOSIS
 from brain_tumor.serving.predictor import Prediction, Predictor

@@ -19,10 +19,10 @@ from PIL import Image
 from serving.tiny import READER, write_tiny_model
 
 from brain_tumor.errors import UserError
-from brain_tumor.serving import cli, decoding
-from brain_tumor.serving.decoding import PROCESSES, Decoders
+from brain_tumor.serving import cli, decoders
+from brain_tumor.serving.decoders import PROCESSES, Decoders
 
-PROGRAM = "import sys; from brain_tumor.serving import cli, decoding; decoding.DEADLINE = 3.0; sys.exit(cli.main())"
+PROGRAM = "import sys; from brain_tumor.serving import cli, decoders; decoders.DEADLINE = 3.0; sys.exit(cli.main())"
 
 
 def encoded(pixels, **options):
@@ -44,11 +44,11 @@ def read(*contents):
     """What becomes of files that are sent one after another: how many pictures, or why none."""
 
     async def all_of_them():
-        async with Decoders(READER) as decoders:
+        async with Decoders(READER) as made:
             answers = []
             for content in contents:
                 try:
-                    answers.append(len(await decoders.read(content, "application/octet-stream")))
+                    answers.append(len(await made.read(content, "application/octet-stream")))
                 except UserError as error:
                     answers.append(str(error))
             return answers
@@ -57,7 +57,7 @@ def read(*contents):
 
 
 def test_a_file_over_its_deadline_is_told_and_the_next_ones_are_read(monkeypatch):
-    monkeypatch.setattr(decoding, "DEADLINE", 0.5)
+    monkeypatch.setattr(decoders, "DEADLINE", 0.5)
     start = time.monotonic()
 
     *slow, good = read(*[slow_jpeg(1000)] * 2, GOOD)
@@ -69,7 +69,7 @@ def test_a_file_over_its_deadline_is_told_and_the_next_ones_are_read(monkeypatch
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits the memory of a process")
 def test_a_file_beyond_the_memory_is_told_and_the_next_ones_are_read(monkeypatch):
-    monkeypatch.setattr(decoding, "MEMORY", 40_000_000)
+    monkeypatch.setattr(decoders, "MEMORY", 40_000_000)
 
     large, good = read(encoded(np.zeros((7000, 7000))), GOOD)
 
@@ -83,35 +83,35 @@ def die(*_):
 
 
 def test_a_file_that_ends_its_process_is_told_and_the_next_ones_are_read(monkeypatch):
-    good = decoding._read
+    good = decoders._read
     with monkeypatch.context() as patch:
-        patch.setattr(decoding, "_read", die)
+        patch.setattr(decoders, "_read", die)
         assert all("lost with the process" in answer for answer in read(*[GOOD] * (PROCESSES + 1)))
-    assert decoding._read is good
+    assert decoders._read is good
     assert read(GOOD) == [1]
 
 
 def test_processes_that_are_killed_from_outside_are_replaced():
     async def kill_and_ask():
-        async with Decoders(READER) as decoders:
+        async with Decoders(READER) as made:
             for _ in range(2):
                 for process in multiprocessing.active_children():
                     process.kill()
                 await asyncio.sleep(0.5)
-                assert len(await decoders.read(GOOD, "")) == 1
+                assert len(await made.read(GOOD, "")) == 1
 
     asyncio.run(kill_and_ask())
 
 
 def test_a_client_that_has_gone_frees_its_process():
     async def leave_and_ask():
-        async with Decoders(READER) as decoders:
-            slow = [asyncio.create_task(decoders.read(slow_jpeg(1000), "")) for _ in range(PROCESSES)]
+        async with Decoders(READER) as made:
+            slow = [asyncio.create_task(made.read(slow_jpeg(1000), "")) for _ in range(PROCESSES)]
             await asyncio.sleep(1)
             for task in slow:
                 task.cancel()
             start = time.monotonic()
-            assert len(await decoders.read(GOOD, "")) == 1
+            assert len(await made.read(GOOD, "")) == 1
             return time.monotonic() - start
 
     assert asyncio.run(leave_and_ask()) < 5
