@@ -23,7 +23,7 @@ PROCESSES = 4
 """So many files are decoded at a time, on any machine: a few slow ones leave room for others."""
 
 DEADLINE = 10.0
-"""Seconds for a file; the largest volume that is taken needs about half."""
+"""Seconds for a file; the largest volume that is taken needs 3 on an idle machine of two cores."""
 
 MEMORY = 2**30
 """Bytes that a process may take on top of what it starts with."""
@@ -56,7 +56,7 @@ class Decoders:
 
         Args:
             content: a file, or a form with one.
-            content_type: as the request has it; a form is told by it.
+            content_type: as the request has it; a form is recognised by it.
 
         Raises:
             UserError: the file cannot be read, or not with so much time and memory.

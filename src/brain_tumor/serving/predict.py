@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "files",
         nargs="+",
         metavar="FILES",
-        help=f"pictures ({', '.join(sorted(SUFFIXES))}), folders, or globs; formats are told by content",
+        help=f"pictures ({', '.join(sorted(SUFFIXES))}), folders, or globs; the content decides the format",
     )
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--json", action="store_const", const="json", dest="form", help="a JSON object a line")

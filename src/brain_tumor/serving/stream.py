@@ -14,7 +14,7 @@ from brain_tumor.serving.inputs import SUFFIXES, Picture, read_bytes
 from brain_tumor.serving.predictor import BATCH, Prediction, Predictor
 
 OVERLAY = ("brain-tumor", "overlay")
-"""Key and text in the header of the PNG files that `predict --heatmap` writes, so that they are told from pictures."""
+"""Key and text in the header of the PNG files that `predict --heatmap` writes, which differ from pictures by it."""
 
 
 @dataclass(frozen=True)
