@@ -9,23 +9,24 @@ from brain_tumor.model.precision import autocast, resolve, train_depthwise_in_fp
 
 
 @pytest.mark.parametrize(
-    ("instructions", "expected"),
+    ("device", "instructions", "on_gpu", "expected"),
     [
-        ({"amx_bf16": True, "avx512_bf16": True}, "bf16"),
-        ({"amx_bf16": False, "avx512_bf16": True}, "bf16"),
-        ({"amx_bf16": False, "avx512_bf16": False, "avx512_f": True}, "fp32"),
-        ({}, "fp32"),
+        ("cpu", {"amx_bf16": True, "avx512_bf16": True}, False, "bf16"),
+        ("cpu", {"amx_bf16": False, "avx512_bf16": True}, False, "bf16"),
+        ("cpu", {"amx_bf16": False, "avx512_bf16": False, "avx512_f": True}, True, "fp32"),
+        ("cpu", {}, True, "fp32"),
+        ("cuda", {}, True, "bf16"),
+        ("cuda", {"amx_bf16": True}, False, "fp32"),
+        ("mps", {"amx_bf16": True}, True, "fp32"),
     ],
 )
-def test_auto_is_bfloat16_where_the_processor_has_instructions_for_it(monkeypatch, instructions, expected):
+def test_auto_is_bfloat16_where_the_device_has_instructions_for_it(monkeypatch, device, instructions, on_gpu, expected):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: instructions)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: including_emulation or on_gpu)
 
-    assert resolve("auto") == expected
-
-
-@pytest.mark.parametrize("precision", ["bf16", "fp32"])
-def test_a_format_that_is_asked_for_is_taken(precision):
-    assert resolve(precision) == precision
+    assert resolve("auto", device) == expected
+    for asked in ("bf16", "fp32"):
+        assert resolve(asked, device) == asked
 
 
 @pytest.mark.parametrize("kind", [nn.Conv2d, Conv2dSame])

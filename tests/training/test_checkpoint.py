@@ -7,7 +7,7 @@ import torch
 
 from brain_tumor.errors import UserError
 from brain_tumor.training import checkpoint as module
-from brain_tumor.training.checkpoint import AtomicCheckpoints, EpochCheckpoint, code_digests, run_key
+from brain_tumor.training.checkpoint import AtomicCheckpoints, code_digests, run_folder
 from brain_tumor.training.run import build, fit
 from brain_tumor.training.task import ClassificationTask
 
@@ -22,31 +22,30 @@ def saved(result, path):
 
 
 @pytest.mark.parametrize("schedule", ["one_cycle", "cosine", "constant"])
-def test_a_stopped_run_ends_with_the_same_bytes(arrays, train_params, cache, tmp_path, monkeypatch, schedule):
+@pytest.mark.parametrize("place", ["in an epoch", "between the checkpoints of an epoch"])
+def test_a_stopped_run_ends_with_the_same_bytes(arrays, train_params, cache, tmp_path, monkeypatch, schedule, place):
     params = train_params.model_copy(update={"epochs": 4, "schedule": schedule, "learning_rate": 3e-3})
     whole = saved(fit(arrays, params, 3, cache, tmp_path / "whole"), tmp_path / "a")
-    epochs = []
-    with monkeypatch.context() as patch:
-        crash_in(patch, 2)
-        with pytest.raises(Stop):
-            fit(arrays, params, 3, cache, tmp_path / "stopped")
-    with monkeypatch.context() as patch:
-        count_epochs(patch, epochs)
-        again = saved(fit(arrays, params, 3, cache, tmp_path / "stopped"), tmp_path / "b")
+    crash(arrays, params, cache, tmp_path / "stopped", monkeypatch, place)
+    epochs = count_epochs(monkeypatch)
+
+    again = saved(fit(arrays, params, 3, cache, tmp_path / "stopped"), tmp_path / "b")
 
     assert epochs == [2, 3]
     assert again == whole
 
 
-def test_a_changed_parameter_starts_afresh(arrays, train_params, cache, tmp_path, monkeypatch):
-    epochs = []
-    with monkeypatch.context() as patch:
-        crash_in(patch, 2)
-        with pytest.raises(Stop):
-            fit(arrays, train_params, 3, cache, tmp_path)
-    count_epochs(monkeypatch, epochs)
+@pytest.mark.parametrize("change", ["parameter", "place"])
+def test_what_has_changed_starts_afresh(arrays, train_params, cache, tmp_path, monkeypatch, change):
+    crash(arrays, train_params, cache, tmp_path / "before", monkeypatch)
+    folder, params = tmp_path / "before", train_params
+    if change == "parameter":
+        params = train_params.model_copy(update={"dropout": 0.1})
+    else:
+        folder = (tmp_path / "before").rename(tmp_path / "after")
+    epochs = count_epochs(monkeypatch)
 
-    fit(arrays, train_params.model_copy(update={"dropout": 0.1}), 3, cache, tmp_path)
+    fit(arrays, params, 3, cache, folder)
 
     assert epochs == [0, 1, 2]
 
@@ -55,29 +54,29 @@ def test_a_run_that_had_ended_is_not_trained_again(arrays, train_params, cache, 
     params = train_params.model_copy(update={"epochs": 12, "patience": 1, "learning_rate": 0.5, "schedule": "constant"})
     first = saved(fit(arrays, params, 3, cache, tmp_path), tmp_path / "a")
     assert len(first[1].splitlines()) - 1 < 12, "not stopped early: this case says nothing"
-    epochs = []
-    count_epochs(monkeypatch, epochs)
+    epochs = count_epochs(monkeypatch)
 
     again = fit(arrays, params, 3, cache, tmp_path)
 
     assert epochs == []
     assert saved(again, tmp_path / "b") == first
-    again.checkpoint.remove()
+    again.forget()
     assert not list((tmp_path / "checkpoints").iterdir())
 
 
-@pytest.mark.parametrize("change", ["learning_rate", "seed", "image", "label", "code", "weights"])
-def test_the_key_follows_what_decides_the_run(arrays, train_params, monkeypatch, change):
-    def key():
+@pytest.mark.parametrize("change", ["learning_rate", "seed", "image", "label", "code", "weights", "precision"])
+def test_the_folder_follows_what_decides_the_run(arrays, train_params, monkeypatch, tmp_path, change):
+    def folder():
         torch.manual_seed(0)
         classifier = build(params, arrays, seed)
         if change == "weights" and changed:
             classifier.state_dict()["trunk.0.bias"] += 1
-        return run_key(classifier, arrays, params, seed)
+        return run_folder(tmp_path, classifier, arrays)
 
-    params, seed, changed = train_params, 1, False
-    before = key()
-    assert key() == before
+    params, seed, changed = train_params.model_copy(update={"precision": "auto"}), 1, False
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": changed and change == "precision"})
+    before = folder()
+    assert folder() == before
     changed = True
     if change == "learning_rate":
         params = params.model_copy(update={"learning_rate": 0.123})
@@ -91,7 +90,7 @@ def test_the_key_follows_what_decides_the_run(arrays, train_params, monkeypatch,
         digests = {**code_digests(module.PACKAGE), "training/task.py": "another"}
         monkeypatch.setattr(module, "code_digests", lambda _: digests)
 
-    assert key() != before
+    assert folder() != before
 
 
 def test_code_of_model_and_training_counts():
@@ -101,13 +100,17 @@ def test_code_of_model_and_training_counts():
     assert not any(name.startswith(("data", "serving")) for name in names)
 
 
-def test_a_damaged_checkpoint_is_named(arrays, train_params, cache, tmp_path):
+def test_checkpoints_hold_trained_layers_alone_and_a_damaged_one_is_named(arrays, train_params, cache, tmp_path):
     result = fit(arrays, train_params, 3, cache, tmp_path)
-    path = result.checkpoint.path
-    path.write_bytes(path.read_bytes()[:1000])
+    trained = {f"classifier.{name}" for name in result.classifier.trained_state()}
 
-    with pytest.raises(UserError, match=r"last\.ckpt is no whole checkpoint .*: delete it"):
-        fit(arrays, train_params, 3, cache, tmp_path)
+    assert {path.name for path in result.folder.iterdir()} == {"best.ckpt", "last.ckpt"}
+    for name in ("best.ckpt", "last.ckpt"):  # the last is read first, so it is damaged last
+        path = result.folder / name
+        assert torch.load(path, weights_only=True)["state_dict"].keys() == trained
+        path.write_bytes(path.read_bytes()[:1000])
+        with pytest.raises(UserError, match=rf"{name} is no whole checkpoint .*: delete its folder"):
+            fit(arrays, train_params, 3, cache, tmp_path)
 
 
 def test_a_checkpoint_runs_no_code(tmp_path):
@@ -126,32 +129,44 @@ def test_a_checkpoint_runs_no_code(tmp_path):
 def test_abandoned_runs_make_room(arrays, train_params, cache, tmp_path):
     parent = tmp_path / "checkpoints"
     for number in range(10):
-        EpochCheckpoint(parent, str(number)).folder.mkdir(parents=True)
+        (parent / str(number)).mkdir(parents=True)
         os.utime(parent / str(number), (number, number))
 
-    fit(arrays, train_params, 3, cache, tmp_path)
+    fit(arrays, train_params.model_copy(update={"epochs": 1}), 3, cache, tmp_path)
 
     assert {folder.name for folder in parent.iterdir() if len(folder.name) == 1} == {"3", "4", "5", "6", "7", "8", "9"}
 
 
-def crash_in(patch, epoch):
-    """Let a run end in the first step of an epoch, counted from 0, without anything of Lightning's shutdown."""
-    original = ClassificationTask.training_step
+def crash(arrays, params, cache, folder, monkeypatch, place="in an epoch"):
+    """Let a run end in its third epoch, without anything of Lightning's shutdown."""
+    step, save = ClassificationTask.training_step, AtomicCheckpoints.save_checkpoint
 
-    def step(self, batch):
-        if self.current_epoch == epoch:
+    def stop_in_step(self, batch):
+        if self.current_epoch == 2:
             raise Stop
-        return original(self, batch)
+        return step(self, batch)
 
-    patch.setattr(ClassificationTask, "training_step", step)
+    def stop_in_save(self, checkpoint, path, **_):
+        if checkpoint["epoch"] == 2 and path.endswith("last.ckpt"):
+            raise Stop
+        save(self, checkpoint, path)
+
+    with monkeypatch.context() as patch:
+        if place == "in an epoch":
+            patch.setattr(ClassificationTask, "training_step", stop_in_step)
+        else:
+            patch.setattr(AtomicCheckpoints, "save_checkpoint", stop_in_save)
+        with pytest.raises(Stop):
+            fit(arrays, params, 3, cache, folder)
 
 
-def count_epochs(patch, epochs):
-    """Note which epochs are trained, counted from 0."""
-    original = lightning.LightningModule.on_train_epoch_start
+def count_epochs(monkeypatch):
+    """A list that will hold which epochs are trained, counted from 0."""
+    epochs, original = [], lightning.LightningModule.on_train_epoch_start
 
     def start(self):
         epochs.append(self.current_epoch)
         original(self)
 
-    patch.setattr(ClassificationTask, "on_train_epoch_start", start)
+    monkeypatch.setattr(ClassificationTask, "on_train_epoch_start", start)
+    return epochs

@@ -4,14 +4,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from brain_tumor.data.catalog import CLASSES
 from brain_tumor.errors import UserError
-from brain_tumor.model.classifier import load_classifier
+from brain_tumor.model.classifier import Classifier, load_classifier
 from brain_tumor.model.predict import probabilities
+from brain_tumor.training import run as module
 from brain_tumor.training.batches import FeatureDataset
 from brain_tumor.training.calibrate import calibrate
-from brain_tumor.training.callbacks import HISTORY_COLUMNS, BestEpoch
+from brain_tumor.training.callbacks import HISTORY_COLUMNS
 from brain_tumor.training.run import build, fit
 
 
@@ -25,7 +27,7 @@ def test_it_learns_what_can_be_learned(arrays, train_params, cache, tmp_path):
     assert result.history["train_loss"].iat[-1] < result.history["train_loss"].iat[0]
 
 
-def test_the_best_epoch_is_kept(arrays, train_params, cache, tmp_path):
+def test_the_best_epoch_is_kept_and_told(arrays, train_params, cache, tmp_path):
     learnable = train_params.model_copy(update={"epochs": 6, "learning_rate": 1e-2, "patience": 6})
     swapped = arrays.validation.index.replace({"class": dict(zip(CLASSES, CLASSES[::-1], strict=True))})
     arrays = replace(arrays, validation=replace(arrays.validation, index=swapped))  # what is learned is wrong there
@@ -37,9 +39,15 @@ def test_the_best_epoch_is_kept(arrays, train_params, cache, tmp_path):
     predicted = probabilities(result.classifier, arrays.validation.images, cache)
     loss = -np.log(predicted[np.arange(len(arrays.validation)), arrays.validation.labels]).mean()
     assert loss == pytest.approx(result.history["val_loss"].min(), rel=1e-4)
-    assert result.history["val_accuracy"][best] == pytest.approx(
-        (predicted.argmax(axis=1) == arrays.validation.labels).mean()
-    )
+    accuracy = (predicted.argmax(axis=1) == arrays.validation.labels).mean()
+    row = result.history.loc[best]
+    assert result.best_epoch == {
+        "epoch": best + 1,
+        "train_loss": pytest.approx(row["train_loss"], abs=1e-4),
+        "validation_loss": pytest.approx(loss, abs=1e-4),
+        "train_accuracy": pytest.approx(row["train_accuracy"], abs=1e-4),
+        "validation_accuracy": pytest.approx(accuracy, abs=1e-4),
+    }
 
 
 def test_history_has_a_row_an_epoch(arrays, train_params, cache, tmp_path):
@@ -101,7 +109,7 @@ def test_frozen_layers_stay_and_others_change(arrays, train_params, cache, tmp_p
 
 def test_train_score_is_the_score_of_the_reloaded_model(arrays, train_params, cache, tmp_path):
     result = fit(arrays, train_params, 1, cache, tmp_path)
-    score = calibrate(result, train_params)
+    score = calibrate(result.classifier, arrays.validation, train_params, cache)
     result.classifier.save(tmp_path / "model.safetensors")
 
     loaded = load_classifier(tmp_path / "model.safetensors")
@@ -119,9 +127,26 @@ def test_the_model_tells_how_it_was_made(arrays, train_params, cache, tmp_path):
     assert description.study["split_digest"] == arrays.split_digest
 
 
-def test_a_loss_that_is_no_number_names_the_parameter(arrays, train_params):
+def test_a_loss_that_is_no_number_names_the_parameter(arrays, train_params, cache, tmp_path, monkeypatch):
+    monkeypatch.setattr(functional, "cross_entropy", lambda *_, **__: torch.tensor(torch.nan))
+
     with pytest.raises(UserError, match=r"lower train.learning_rate"):
-        BestEpoch().restore(build(train_params, arrays, 0))
+        fit(arrays, train_params, 0, cache, tmp_path)
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_the_device_that_trains_is_asked_for_its_precision(arrays, train_params, cache, tmp_path, monkeypatch, device):
+    """The stand-in for a GPU knows bfloat16 where the processor does not."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: not including_emulation)
+    monkeypatch.setattr(module, "training_device", lambda _: torch.device(device))
+    monkeypatch.setattr(Classifier, "to", lambda self, *_, **__: self)
+    params = train_params.model_copy(update={"precision": "auto", "epochs": 1})
+
+    description = fit(arrays, params, 0, cache, tmp_path).classifier.description
+
+    assert description.precision == {"cpu": "fp32", "cuda": "bf16"}[device]
+    assert description.study["train"]["precision"] == "auto"
 
 
 def test_features_and_labels_must_agree(arrays, train_params, cache):

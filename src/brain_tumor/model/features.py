@@ -67,11 +67,7 @@ class Features:
 
 @dataclass(frozen=True)
 class DeviceFeatures:
-    """Features of a sequence of images, on a device.
-
-    Attributes:
-        values: (images, height, width, channels) in half precision, or (images, height, width) for pixels.
-    """
+    """As `Features`, in one tensor on a device."""
 
     values: Tensor
 
@@ -79,7 +75,6 @@ class DeviceFeatures:
         return len(self.values)
 
     def gather(self, rows: NDArray[np.int64]) -> Tensor:
-        """Features of the images `rows`, as `Classifier.tail` takes them."""
         return _as_input(self.values[torch.from_numpy(rows).to(self.values.device)])
 
 
@@ -117,17 +112,19 @@ class FeatureCache:
         """Compute and keep the features that are not at hand; arguments as for `compute`."""
         if not classifier.cut:
             return
-        folder = self.folder / front_key(classifier, device)
-        digests = _image_digests(images)
+        folder, digests = self.folder / front_key(classifier, device), _image_digests(images)
         known = _read_places(folder)
         distinct = {digest: row for row, digest in enumerate(digests)}
         missing = sorted(row for digest, row in distinct.items() if digest not in known)
-        log.info(
-            "features: %d images, %d at hand, %d to compute", len(distinct), len(distinct) - len(missing), len(missing)
-        )
-        if missing:
-            self._compute(classifier, images, digests, missing, folder, device)
-            known = _read_places(folder)
+        at_hand = len(distinct) - len(missing)
+        log.info("features: %d images, %d at hand, %d to compute", len(distinct), at_hand, len(missing))
+        classifier.to(device)
+        with tqdm(total=len(missing), desc="features", unit="img", disable=not sys.stderr.isatty()) as progress:
+            for start in range(0, len(missing), BLOCK):
+                rows = missing[start : start + BLOCK]
+                _write_block(folder, _front(classifier, images[rows], device), [digests[row] for row in rows])
+                progress.update(len(rows))
+        known = _read_places(folder)
         self._use({known[digest][0] for digest in digests})
 
     def open(self, classifier: Classifier, images: Pixels, device: torch.device = CPU) -> Features:
@@ -135,30 +132,11 @@ class FeatureCache:
         if not classifier.cut:
             rows = np.arange(len(images))
             return Features((images,), np.stack([np.zeros_like(rows), rows], axis=1))
-        return _open(_read_places(self.folder / front_key(classifier, device)), _image_digests(images))
-
-    def _compute(
-        self,
-        classifier: Classifier,
-        images: Pixels,
-        digests: list[bytes],
-        missing: list[int],
-        folder: Path,
-        device: torch.device,
-    ) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        classifier.to(device)
-        with tqdm(total=len(missing), desc="features", unit="img", disable=not sys.stderr.isatty()) as progress:
-            for start in range(0, len(missing), BLOCK):
-                rows = missing[start : start + BLOCK]
-                block = _front(classifier, images[rows], device)
-                names = np.frombuffer(b"".join(digests[row] for row in rows), np.uint8).reshape(len(rows), -1)
-                path = folder / f"{hashlib.sha256(names.tobytes()).hexdigest()[:32]}.npy"
-                with atomic_file(path) as temporary:
-                    np.save(temporary, block, allow_pickle=False)
-                with atomic_file(_digests_file(path)) as temporary:
-                    np.save(temporary, names, allow_pickle=False)
-                progress.update(len(rows))
+        known = _read_places(self.folder / front_key(classifier, device))
+        places = [known[digest] for digest in _image_digests(images)]
+        numbers = {path: number for number, path in enumerate(sorted({path for path, _ in places}))}
+        blocks = tuple(np.load(path, mmap_mode="r", allow_pickle=False) for path in numbers)
+        return Features(blocks, np.array([(numbers[path], row) for path, row in places], np.int64))
 
     def _use(self, blocks: set[Path]) -> None:
         """Mark blocks as used now; drop those used longest ago, none that this process uses, until the rest fits."""
@@ -179,11 +157,18 @@ class FeatureCache:
             log.info("features: dropped %.2f GB that were used longest ago", dropped / 1e9)
 
 
+def _write_block(folder: Path, features: NDArray[np.float16], digests: list[bytes]) -> None:
+    names = np.frombuffer(b"".join(digests), np.uint8).reshape(len(digests), -1)
+    path = folder / f"{hashlib.sha256(names.tobytes()).hexdigest()[:32]}.npy"
+    for file, values in ((path, features), (_digests_file(path), names)):
+        with atomic_file(file) as temporary:
+            np.save(temporary, values, allow_pickle=False)
+
+
 def open_cache(environment: Mapping[str, str] = os.environ) -> FeatureCache:
     """The cache below `BRAIN_TUMOR_CACHE` (default `.cache`), with at most `BRAIN_TUMOR_CACHE_GB` (default 20)."""
-    return FeatureCache(
-        cache_folder(environment) / "features", int(float(environment.get("BRAIN_TUMOR_CACHE_GB", 20)) * 1e9)
-    )
+    gigabytes = float(environment.get("BRAIN_TUMOR_CACHE_GB", 20))
+    return FeatureCache(cache_folder(environment) / "features", int(gigabytes * 1e9))
 
 
 def cache_folder(environment: Mapping[str, str] = os.environ) -> Path:
@@ -194,10 +179,9 @@ def cache_folder(environment: Mapping[str, str] = os.environ) -> Path:
 def front_key(classifier: Classifier, device: torch.device = CPU) -> str:
     """Digest of what decides an image's features: frozen weights, cut, precision, device, batch, torch's version."""
     digest = hashlib.sha256()
-    description = classifier.description
-    device_and_batch = f"{device.type} {_batch_on(device)}"
-    for part in (description.backbone, description.precision, device_and_batch, torch.__version__):
-        digest.update(part.encode() + b"\0")
+    description, device_and_batch = classifier.description, f"{device.type} {_batch_on(device)}"
+    for name in (description.backbone, description.precision, device_and_batch, torch.__version__):
+        digest.update(name.encode() + b"\0")
     for name, tensor in classifier.trunk[: classifier.cut].state_dict().items():
         digest.update(name.encode() + b"\0" + tensor.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:32]
@@ -205,8 +189,7 @@ def front_key(classifier: Classifier, device: torch.device = CPU) -> str:
 
 def frozen_output(classifier: Classifier, images: Pixels, device: torch.device = CPU) -> Tensor:
     """Features of `images` as `Classifier.tail` takes them, computed and not kept; arguments as for `compute`."""
-    pixels = classifier.cut == 0
-    return _as_input(torch.from_numpy(images if pixels else _front(classifier, images, device)))
+    return _as_input(torch.from_numpy(_front(classifier, images, device) if classifier.cut else images))
 
 
 def _batch_on(device: torch.device) -> int:
@@ -221,8 +204,8 @@ def _front(classifier: Classifier, images: Pixels, device: torch.device) -> NDAr
     padded[: len(images)] = images
     batches = padded.reshape(-1, batch, *images.shape[1:])
     with autocast(classifier.description.precision, device.type):
-        parts = [classifier.front(torch.from_numpy(pixels).to(device)) for pixels in batches]
-    features = torch.cat(parts)[: len(images)]
+        outputs = [classifier.front(torch.from_numpy(pixels).to(device)) for pixels in batches]
+    features = torch.cat(outputs)[: len(images)]
     half = features.permute(0, 2, 3, 1).to(torch.float16)
     if not torch.isfinite(half).all():
         raise ValueError("features exceed the range of half precision: these weights cannot be used with frozen layers")
@@ -244,11 +227,3 @@ def _read_places(folder: Path) -> dict[bytes, tuple[Path, int]]:
         for path in sorted(folder.glob(f"[!.]*{DIGESTS}"))
         for row, names in enumerate(np.load(path, allow_pickle=False))
     }
-
-
-def _open(known: dict[bytes, tuple[Path, int]], digests: list[bytes]) -> Features:
-    paths = sorted({known[digest][0] for digest in digests})
-    numbers = {path: number for number, path in enumerate(paths)}
-    blocks = tuple(np.load(path, mmap_mode="r", allow_pickle=False) for path in paths)
-    places = [(numbers[known[digest][0]], known[digest][1]) for digest in digests]
-    return Features(blocks, np.array(places, np.int64))

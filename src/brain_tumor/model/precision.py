@@ -13,11 +13,15 @@ BF16_INSTRUCTIONS = ("amx_bf16", "avx512_bf16")
 
 
 def resolve(precision: str, device: str = "cpu") -> str:
-    """The number format that `train.precision` means on this machine: for `auto` the faster one.
+    """The number format that `train.precision` means on a device of this machine: for `auto` the faster one.
 
     A processor with matrix instructions for bfloat16 (AMX) runs VGG16 about five times as fast with them, one with
-    vector instructions (AVX512-BF16) twice as fast; without either bfloat16 is emulated, and many times slower than
-    single precision.
+    vector instructions (AVX512-BF16) twice as fast. Without such instructions bfloat16 is emulated, many times slower
+    than single precision; so it is on GPUs before Ampere.
+
+    Args:
+        precision: `auto`, `bf16` or `fp32`.
+        device: torch's type of the device that trains, such as `cuda`.
 
     Returns:
         `bf16` or `fp32`.
@@ -25,7 +29,9 @@ def resolve(precision: str, device: str = "cpu") -> str:
     if precision != "auto":
         return precision
     if device == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    if device != "cpu":
+        return "fp32"
     capabilities = torch.cpu.get_capabilities()
     return "bf16" if any(capabilities.get(name) for name in BF16_INSTRUCTIONS) else "fp32"
 

@@ -1,4 +1,4 @@
-"""What is remembered and shown of a run: history, best epoch, progress."""
+"""What happens around the epochs of a run: history, progress, early stopping."""
 
 import logging
 import sys
@@ -6,11 +6,8 @@ from typing import Any
 
 import lightning
 import pandas as pd
-from torch import Tensor
+from lightning.pytorch.callbacks import EarlyStopping
 from tqdm import tqdm
-
-from brain_tumor.errors import UserError
-from brain_tumor.model.classifier import Classifier
 
 log = logging.getLogger(__name__)
 
@@ -42,42 +39,8 @@ class History(lightning.Callback):
         return pd.DataFrame(self.rows, columns=list(HISTORY_COLUMNS))
 
 
-class BestEpoch(lightning.Callback):
-    """Remembers the weights of the epoch with the lowest validation loss."""
-
-    def __init__(self) -> None:
-        self.loss = float("inf")
-        self.epoch = 0
-        self.state: dict[str, Tensor] = {}
-
-    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        loss = float(trainer.callback_metrics["val_loss"])
-        if loss < self.loss:
-            self.loss, self.epoch = loss, trainer.current_epoch + 1
-            self.state = {name: value.detach().cpu().clone() for name, value in _trained(pl_module).items()}
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"loss": self.loss, "epoch": self.epoch, "state": self.state}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.loss, self.epoch, self.state = state_dict["loss"], state_dict["epoch"], state_dict["state"]
-
-    def restore(self, classifier: Classifier) -> None:
-        """Put the remembered weights back.
-
-        Raises:
-            UserError: no epoch had a finite validation loss.
-        """
-        if not self.state:
-            raise UserError("the validation loss was never a finite number: lower train.learning_rate")
-        classifier.load_state_dict(self.state, strict=False)
-
-
-class RunProgress(lightning.Callback):
+class Progress(lightning.Callback):
     """A bar over all steps of the run, with the time left, on a terminal."""
-
-    def __init__(self) -> None:
-        self.bar: tqdm[Any] | None = None
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
         hidden = not (trainer.is_global_zero and sys.stderr.isatty())
@@ -85,24 +48,18 @@ class RunProgress(lightning.Callback):
         self.bar = tqdm(total=steps, initial=trainer.global_step, desc="training", unit="step", disable=hidden)
 
     def on_train_batch_end(self, *_: object) -> None:
-        if self.bar is not None:
-            self.bar.update()
+        self.bar.update()
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
-        if self.bar is not None:
-            loss, accuracy = (float(trainer.callback_metrics[name]) for name in ("val_loss", "val_accuracy"))
-            self.bar.set_postfix_str(
-                f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}, val_loss {loss:.3f}, "
-                f"val_accuracy {accuracy:.3f}"
-            )
+        scores = ", ".join(f"{name} {trainer.callback_metrics[name]:.3f}" for name in ("val_loss", "val_accuracy"))
+        self.bar.set_postfix_str(f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}, {scores}")
 
-    def teardown(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:  # noqa: ARG002
-        if self.bar is not None:
-            self.bar.close()
+    def on_train_end(self, *_: object) -> None:
+        self.bar.close()
 
 
-def _trained(task: lightning.LightningModule) -> dict[str, Tensor]:
-    classifier = task.classifier
-    if not isinstance(classifier, Classifier):
-        raise TypeError(f"expected a task with a Classifier, got {type(classifier).__name__}")
-    return classifier.trained_state()
+class EarlyStop(EarlyStopping):
+    """Lightning's; and a run that had stopped early trains no further when it is resumed."""
+
+    def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
+        trainer.should_stop = self.stopped_epoch > 0

@@ -2,25 +2,20 @@
 
 import contextlib
 import hashlib
-import logging
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import lightning
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from brain_tumor.data.arrays import Arrays
 from brain_tumor.errors import UserError
 from brain_tumor.files import atomic_file
 from brain_tumor.model.classifier import Classifier
-from brain_tumor.params import TrainParams
-
-log = logging.getLogger(__name__)
 
 KEPT = 8
 """Unfinished runs whose state is kept; those that were abandoned longest ago make room for a new one."""
@@ -28,53 +23,16 @@ KEPT = 8
 PACKAGE = Path(__file__).resolve().parent.parent
 
 
-class EpochCheckpoint(Checkpoint):
-    """Writes the state of the run after every epoch, and puts it back.
+def checkpoints(folder: Path) -> tuple[ModelCheckpoint, ModelCheckpoint]:
+    """Lightning's callbacks that keep the weights of the epoch with the lowest validation loss, and the last state.
 
-    It holds the trained weights, optimiser, schedule, epoch and the state of all callbacks. Random numbers follow
+    The last state is written last and names the best, so it is whole whenever a run is killed. Random numbers follow
     from the seed and the number of the epoch or step alone (`ClassificationTask`, `FeatureBatches`), so that no
     generator's state is needed for the same bytes as without interruption.
-
-    Attributes:
-        folder: where the file is, named by the key of the run.
     """
-
-    def __init__(self, parent: Path, key: str) -> None:
-        self.folder = parent / key
-
-    @property
-    def path(self) -> Path:
-        """The file, there or not."""
-        return self.folder / "last.ckpt"
-
-    def resume_from(self) -> Path | None:
-        """The file to go on from, None for a fresh start."""
-        if not self.path.is_file():
-            return None
-        log.info("resuming from the last finished epoch of an interrupted run")
-        return self.path
-
-    def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
-        if trainer.is_global_zero:
-            self._drop_abandoned()
-        # Lightning does not keep that a run had stopped early.
-        early = trainer.early_stopping_callback
-        if isinstance(early, EarlyStopping) and early.wait_count >= early.patience:
-            trainer.should_stop = True
-
-    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
-        trainer.save_checkpoint(self.path)
-
-    def remove(self) -> None:
-        """Forget the run: its results are written."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    def _drop_abandoned(self) -> None:
-        with contextlib.suppress(FileNotFoundError):  # none yet, or another run drops the same
-            others = [folder for folder in self.folder.parent.iterdir() if folder != self.folder]
-            others.sort(key=lambda folder: folder.stat().st_mtime, reverse=True)
-            for folder in others[KEPT - 1 :]:
-                shutil.rmtree(folder, ignore_errors=True)
+    best = ModelCheckpoint(folder, "best", "val_loss", save_weights_only=True, enable_version_counter=False)
+    last = ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)
+    return best, last
 
 
 class AtomicCheckpoints(TorchCheckpointIO):
@@ -95,7 +53,7 @@ class AtomicCheckpoints(TorchCheckpointIO):
         except Exception as error:
             # torch raises many kinds for a damaged file; all mean the same to the user.
             raise UserError(
-                f"{path} is no whole checkpoint ({type(error).__name__}): delete it, train starts again"
+                f"{path} is no whole checkpoint ({type(error).__name__}): delete its folder, train starts again"
             ) from error
 
 
@@ -110,20 +68,28 @@ def clean_interrupt() -> Iterator[None]:
         raise
 
 
-def run_key(classifier: Classifier, arrays: Arrays, params: TrainParams, seed: int) -> str:
-    """Digest of all that decides how a run goes: initial weights, data, parameters, seed, code and torch's release.
+def drop_abandoned(folder: Path) -> None:
+    """Delete the state of the runs beside `folder` that were abandoned longest ago."""
+    with contextlib.suppress(FileNotFoundError):  # none yet, or another run drops the same
+        others = [other for other in folder.parent.iterdir() if other != folder]
+        others.sort(key=lambda other: other.stat().st_mtime, reverse=True)
+        for other in others[KEPT - 1 :]:
+            shutil.rmtree(other, ignore_errors=True)
+
+
+def run_folder(parent: Path, classifier: Classifier, arrays: Arrays) -> Path:
+    """The folder for the state of a run, named by a digest of all that decides how the run goes.
+
+    That is parameters, seed, initial weights, data, code and torch's release; and its place, because Lightning forgets
+    which epoch was the best where the folder has moved.
 
     Args:
+        parent: where the folders of all runs are.
         classifier: before training, with its initial weights.
         arrays: train and validation images.
-        params: of the train stage.
-        seed: of the run.
-
-    Returns:
-        32 hexadecimal digits.
     """
     digest = hashlib.sha256()
-    for part in (params.model_dump_json(), str(seed), torch.__version__):
+    for part in (str(parent.resolve()), classifier.description.model_dump_json(), torch.__version__):
         digest.update(part.encode() + b"\0")
     for name, value in sorted(code_digests(PACKAGE).items()):
         digest.update(f"{name} {value}\0".encode())
@@ -132,7 +98,7 @@ def run_key(classifier: Classifier, arrays: Arrays, params: TrainParams, seed: i
     for images in (arrays.train, arrays.validation):
         digest.update(np.ascontiguousarray(images.images).data)
         digest.update(images.index.to_csv(index=False).encode())
-    return digest.hexdigest()[:32]
+    return parent / digest.hexdigest()[:32]
 
 
 def code_digests(package: Path) -> Mapping[str, str]:

@@ -1,73 +1,63 @@
-"""On which devices a run goes: no parameter, because the result is the same."""
+"""What training runs on: no parameter, because the result is the same."""
 
 import argparse
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any, Self
+from typing import Any
 
-PREFIX = "BRAIN_TUMOR_"
+import lightning
+import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+from brain_tumor.errors import UserError
+
+CPU: Mapping[str, Any] = {"accelerator": "cpu"}
+
+OPTIONS = {"accelerator": "auto", "devices": "auto", "nodes": 1, "strategy": "auto"}
+"""By name, Lightning's Trainer's defaults."""
 
 
-@dataclass(frozen=True)
-class Devices:
-    """Arguments of Lightning's Trainer of the same names.
+def devices_of(
+    arguments: Sequence[str] | None = None, environment: Mapping[str, str] = os.environ
+) -> Mapping[str, Any]:
+    """Arguments of Lightning's Trainer from options of the command line, else from `BRAIN_TUMOR_DEVICES` and so on.
 
-    Attributes:
-        accelerator: `auto` (a GPU if there is one), `cpu`, `gpu`, …
-        devices: `auto`, or how many on this machine.
-        nodes: machines.
-        strategy: `auto`, `ddp`, `fsdp`, …
+    Args:
+        arguments: those after the program's name; by default the process's own.
+        environment: variables.
     """
-
-    accelerator: str = "auto"
-    devices: str = "auto"
-    nodes: int = 1
-    strategy: str = "auto"
-
-    @classmethod
-    def from_arguments(
-        cls, arguments: Sequence[str] | None = None, environment: Mapping[str, str] = os.environ
-    ) -> Self:
-        """Options of the command line; where one is not given `BRAIN_TUMOR_DEVICES` and so on; then the launcher's.
-
-        Args:
-            arguments: those after the program's name; by default the process's own.
-            environment: variables.
-        """
-        parser = argparse.ArgumentParser(description="Train the classifier and keep the epoch with the best score.")
-        launched = _launcher(environment)
-        for field in fields(cls):
-            name = field.name
-            default = environment.get(PREFIX + name.upper()) or launched.get(name) or field.default
-            parser.add_argument(
-                f"--{name}",
-                default=default,
-                type=type(field.default),
-                help=f"Lightning's, by default {PREFIX}{name.upper()}, else {field.default}",
-            )
-        return cls(**vars(parser.parse_args(arguments)))
-
-    def trainer_arguments(self) -> dict[str, Any]:
-        """As keyword arguments of `lightning.Trainer`."""
-        devices = int(self.devices) if self.devices.isdigit() else self.devices
-        return {
-            "accelerator": self.accelerator,
-            "devices": devices,
-            "num_nodes": self.nodes,
-            "strategy": self.strategy,
-        }
+    parser = argparse.ArgumentParser(description="Train the classifier and keep the epoch with the lowest loss.")
+    for name, usual in OPTIONS.items():
+        variable = f"BRAIN_TUMOR_{name.upper()}"
+        given = environment.get(variable) or usual
+        words = f"Lightning's, by default {variable}, else {usual}"
+        parser.add_argument(f"--{name}", default=given, type=type(usual), help=words)
+    values = vars(parser.parse_args(arguments))
+    return {"num_nodes": values.pop("nodes"), **values}
 
 
-def _launcher(environment: Mapping[str, str]) -> dict[str, str]:
-    """What `torchrun` or SLURM have decided: Lightning detects both, but wants to be told how many they started."""
-    if "TORCHELASTIC_RUN_ID" in environment:
-        local = int(environment["LOCAL_WORLD_SIZE"])
-        nodes = int(environment["WORLD_SIZE"]) // local
-        return {"devices": str(local), "nodes": str(nodes), "strategy": "ddp"}
-    if "SLURM_NTASKS" in environment:
-        return {
-            "devices": environment.get("SLURM_NTASKS_PER_NODE", "auto"),
-            "nodes": environment.get("SLURM_NNODES", "1"),
-        }
-    return {}
+def trainer_on(devices: Mapping[str, Any], **arguments: Any) -> lightning.Trainer:
+    """Lightning's Trainer.
+
+    Raises:
+        UserError: it cannot run on these devices.
+    """
+    try:
+        return lightning.Trainer(**devices, **arguments, logger=False, enable_progress_bar=False)
+    except (MisconfigurationException, TypeError, ValueError) as error:
+        asked = ", ".join(f"{name} {value}" for name, value in devices.items())
+        raise UserError(f"training cannot run on {asked}: {str(error).splitlines()[0]}") from None
+
+
+def training_device(devices: Mapping[str, Any]) -> torch.device:
+    """Where this process will train, as the Trainer chooses.
+
+    Raises:
+        UserError: no such devices, or several processes without GPUs.
+    """
+    trainer = trainer_on(devices, enable_checkpointing=False)
+    device = trainer.strategy.root_device
+    processes = max(trainer.world_size, int(os.environ.get("WORLD_SIZE", 1)))  # a launcher's, even where not used
+    if processes > 1 and device.type == "cpu":
+        raise UserError(f"{processes} processes cannot train without GPUs: start one, with --devices 1 and no launcher")
+    return device

@@ -1,33 +1,44 @@
-"""The run: from arrays and parameters to the epoch with the best validation loss."""
+"""The run: from arrays and parameters to the epoch with the lowest validation loss."""
 
 import logging
+import shutil
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import lightning
 import numpy as np
 import pandas as pd
 import torch
-from lightning.pytorch.callbacks import EarlyStopping
 from numpy.typing import NDArray
+from timm.layers.norm_act import BatchNormAct2d
 from torch import Tensor
 
 from brain_tumor.data.arrays import Arrays
 from brain_tumor.data.catalog import CLASSES
 from brain_tumor.data.images import Pixels
+from brain_tumor.errors import UserError
 from brain_tumor.model.classifier import Classifier, Description
 from brain_tumor.model.features import FeatureCache
 from brain_tumor.model.precision import TRAINER_PRECISION, autocast, resolve
 from brain_tumor.params import TrainParams
 from brain_tumor.training.batches import FeatureBatches
 from brain_tumor.training.bn_init import initialise_normalisations, trained_normalisations
-from brain_tumor.training.callbacks import BestEpoch, History, RunProgress
-from brain_tumor.training.checkpoint import AtomicCheckpoints, EpochCheckpoint, clean_interrupt, run_key
-from brain_tumor.training.devices import Devices
+from brain_tumor.training.callbacks import HISTORY_COLUMNS, EarlyStop, History, Progress
+from brain_tumor.training.checkpoint import (
+    AtomicCheckpoints,
+    checkpoints,
+    clean_interrupt,
+    drop_abandoned,
+    run_folder,
+)
+from brain_tumor.training.devices import CPU, trainer_on, training_device
 from brain_tumor.training.loss import balanced_weights
-from brain_tumor.training.shared_norm import SharedBatchNorm
 from brain_tumor.training.task import ClassificationTask
+
+log = logging.getLogger(__name__)
 
 # Lightning speaks of devices and workers at every start; what matters of a run is in its history.
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
@@ -35,6 +46,7 @@ logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
 warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated")
 warnings.filterwarnings("ignore", message=".*does not have many workers.*")
 warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")  # frozen layers are
+warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")  # of a run that goes on
 
 SAMPLE = 128
 """Training images whose statistics a new batch normalisation starts with."""
@@ -45,16 +57,30 @@ class Result:
     """What a run leaves.
 
     Attributes:
-        classifier: with the weights of the best epoch, in evaluation mode.
+        classifier: with the weights of the best epoch, in evaluation mode, on the device that trained it.
         history: a row an epoch, `HISTORY_COLUMNS`.
-        checkpoint: the last state of the run, to be removed when the results are written.
+        folder: the state of the run, to be removed when the results are written.
         first: whether this is the first of the processes of the run, and so the one that writes.
     """
 
     classifier: Classifier
     history: pd.DataFrame
-    checkpoint: EpochCheckpoint
+    folder: Path
     first: bool
+
+    @property
+    def best_epoch(self) -> dict[str, float]:
+        """`epoch`, counted from 1, and loss and accuracy of train and validation in it, before calibration.
+
+        The losses cannot be compared: that of train is weighted by class and smoothed.
+        """
+        row = self.history.iloc[int(self.history["val_loss"].argmin())]
+        values = {name.replace("val_", "validation_"): round(float(row[name]), 4) for name in HISTORY_COLUMNS[1:]}
+        return {"epoch": int(row["epoch"]), **values}
+
+    def forget(self) -> None:
+        """Remove the state of the run: its results are written."""
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def fit(
@@ -63,7 +89,7 @@ def fit(
     seed: int,
     cache: FeatureCache,
     folder: Path,
-    devices: Devices = Devices("cpu"),  # noqa: B008  # frozen
+    devices: Mapping[str, Any] = CPU,
 ) -> Result:
     """Train a classifier and keep the epoch with the lowest validation loss; go on where a killed run ended.
 
@@ -73,59 +99,65 @@ def fit(
         seed: of initial weights, order of images and dropout.
         cache: where the output of frozen layers is kept.
         folder: where downloaded weights and checkpoints are kept.
-        devices: what it runs on.
+        devices: arguments of Lightning's Trainer that say what it runs on.
 
     Raises:
-        UserError: pretrained weights that cannot be had or do not fit, or a batch that the processes cannot share.
+        UserError: devices or pretrained weights that cannot be had or do not fit, a batch that the processes cannot
+            share, a damaged checkpoint, or a validation loss that was never finite.
         KeyboardInterrupt: stopped by Ctrl-C; the finished epochs are kept.
     """
+    device = training_device(devices)
     lightning.seed_everything(seed, workers=True, verbose=False)
-    classifier = pretrained(params, arrays, seed, folder)
-    checkpoint = EpochCheckpoint(folder / "checkpoints", run_key(classifier, arrays, params, seed))
-    history, best = History(), BestEpoch()
-    trainer = lightning.Trainer(
-        **devices.trainer_arguments(),
+    classifier = pretrained(params, arrays, seed, folder, device.type)
+    state = run_folder(folder / "checkpoints", classifier, arrays)
+    history, (best, last) = History(), checkpoints(state)
+    trainer = trainer_on(
+        devices,
         max_epochs=params.epochs,
         precision=TRAINER_PRECISION[classifier.description.precision],
-        callbacks=[history, best, EarlyStopping("val_loss", patience=params.patience), RunProgress(), checkpoint],
-        plugins=[AtomicCheckpoints(), SharedBatchNorm()],
+        callbacks=[history, EarlyStop("val_loss", patience=params.patience), Progress(), best, last],
+        plugins=[AtomicCheckpoints()],
+        sync_batchnorm=True,
         deterministic="warn",  # on a GPU some layers have no deterministic gradient
         use_distributed_sampler=False,
-        enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
-        logger=False,
     )
+    refuse_timm_norm(classifier, trainer.world_size)
+    if trainer.is_global_zero:
+        drop_abandoned(state)
+    resumed = state / "last.ckpt"
+    if resumed.is_file():
+        log.info("resuming from the last finished epoch of an interrupted run")
+    task = ClassificationTask(classifier, params, _class_weights(params, arrays.train.labels), seed)
     data = FeatureBatches(arrays, classifier, cache, params.batch_size, seed)
     with clean_interrupt():
-        trainer.fit(
-            ClassificationTask(classifier, params, _class_weights(params, arrays.train.labels), seed),
-            datamodule=data,
-            ckpt_path=checkpoint.resume_from(),
-            weights_only=True,
-        )
-    best.restore(classifier)
-    return Result(classifier.eval(), history.table(), checkpoint, trainer.is_global_zero)
+        trainer.fit(task, datamodule=data, ckpt_path=resumed if resumed.is_file() else None, weights_only=True)
+    if best.best_model_score is None or not torch.isfinite(best.best_model_score):
+        raise UserError("the validation loss was never a finite number: lower train.learning_rate")
+    weights = trainer.strategy.load_checkpoint(best.best_model_path, weights_only=True)["state_dict"]
+    task.load_state_dict(weights, strict=False)
+    return Result(classifier.eval().to(device), history.table(), state, trainer.is_global_zero)
 
 
-def build(params: TrainParams, arrays: Arrays, seed: int) -> Classifier:
-    """A classifier with random weights, described so that its file tells how to use it."""
+def build(params: TrainParams, arrays: Arrays, seed: int, device: str = "cpu") -> Classifier:
+    """A classifier with random weights, described so that its file tells how to use it; `device` is to train it."""
     description = Description(
         classes=CLASSES,
         reader=arrays.reader,
         backbone=params.backbone,
         head=params.head,
         trainable=params.trainable,
-        precision=resolve(params.precision),
+        precision=resolve(params.precision, device),
         dropout=params.dropout,
         study={"seed": seed, "train": params.model_dump(), "split_digest": arrays.split_digest},
     )
     return Classifier(description)
 
 
-def pretrained(params: TrainParams, arrays: Arrays, seed: int, folder: Path) -> Classifier:
+def pretrained(params: TrainParams, arrays: Arrays, seed: int, folder: Path, device: str = "cpu") -> Classifier:
     """A classifier as training starts with it; arguments and errors as for `fit`."""
-    classifier = build(params, arrays, seed)
+    classifier = build(params, arrays, seed, device)
     classifier.initialise(params.weights, folder)
     classifier = classifier.to(memory_format=torch.channels_last)
     start = classifier.backbone.weights.get(params.weights)
@@ -146,3 +178,12 @@ def _class_weights(params: TrainParams, labels: NDArray[np.int64]) -> Tensor:
     if params.class_weights == "none":
         return torch.ones(len(CLASSES))
     return balanced_weights(torch.from_numpy(labels))
+
+
+def refuse_timm_norm(classifier: Classifier, processes: int) -> None:
+    """Raises: UserError for a network that torch cannot normalise over several processes.
+
+    torch's layer drops the activation that timm's normalisation carries.
+    """
+    if processes > 1 and any(isinstance(module, BatchNormAct2d) for module in classifier.modules()):
+        raise UserError(f"train.backbone: {classifier.description.backbone} trains on one GPU alone: use --devices 1")
