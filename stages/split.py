@@ -1,4 +1,4 @@
-"""Find the copies among the images, and decide which image trains, validates and tests."""
+"""Find the duplicates among the images, and decide which image trains, validates and tests."""
 
 import logging
 from pathlib import Path
@@ -10,14 +10,15 @@ from brain_tumor.duplicates.search import find_duplicates
 from brain_tumor.duplicates.views import SIZE
 from brain_tumor.figures.sheets import pair_sheet
 from brain_tumor.figures.style import save
-from brain_tumor.files import write_json, write_text
+from brain_tumor.files import write_csv, write_json
 from brain_tumor.params import load_params
 from brain_tumor.progress import progress
-from brain_tumor.split.leaks import examples, split_counts, split_headline, split_list, split_report
+from brain_tumor.split.leaks import examples, split_counts, split_details, split_headline
 from brain_tumor.split.protocols import assign
 from brain_tumor.stage import stage
 
-RAW = Path("data/raw")
+RAW, SPLIT = Path("data/raw"), Path("data/split.csv")
+PLOTS, METRICS = Path("plots"), Path("metrics/split.json")
 
 log = logging.getLogger(__name__)
 
@@ -28,19 +29,17 @@ def main() -> None:
     catalog = read_catalog(RAW)
     pairs = find_duplicates(RAW, catalog, params.split.duplicate_threshold, progress("reading"))
     split = assign(catalog, pairs, read_slices(RAW), params.split, params.seed)
-    log.info(
-        "%s: %s", params.split.protocol, ", ".join(f"{name} {(split['split'] == name).sum():,}" for name in SPLITS)
-    )
+    sizes = ", ".join(f"{name} {(split['split'] == name).sum():,}" for name in SPLITS)
+    log.info("%s: %s", params.split.protocol, sizes)
     sheet = [
         ([read_image(RAW / path, 2 * SIZE) for path in example.paths], example.paths, example.caption)
         for example in examples(split, pairs)
     ]
-    write_split(Path("data/split.csv"), split)
-    report = split_report(split, pairs)
-    write_json(Path("metrics/split.json"), split_headline(report))
-    for name, table in (("split_counts", split_counts(report)), ("split_details", split_list(report))):
-        write_text(Path(f"plots/{name}.csv"), table.to_csv(index=False, lineterminator="\n"))
-    save(pair_sheet(sheet), Path("plots/leaks.png"))
+    write_split(SPLIT, split)
+    write_csv(PLOTS / "split_counts.csv", split_counts(split))
+    write_csv(PLOTS / "split_details.csv", split_details(split, pairs))
+    save(pair_sheet(sheet), PLOTS / "leaks.png")
+    write_json(METRICS, split_headline(split))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from brain_tumor.errors import UserError
-from brain_tumor.files import atomic_file, atomic_folder, file_digest, write_csv, write_json, write_text
+from brain_tumor.files import atomic_file, atomic_folder, file_digest, list_of, write_csv, write_json, write_text
 
 
 class Stopped(Exception):
@@ -42,30 +42,30 @@ def test_a_file_appears_only_when_the_block_has_ended(tmp_path):
     assert names(path.parent) == ["model.npy"]
 
 
-def test_an_interrupted_file_leaves_the_old_one_and_nothing_else(tmp_path):
-    path = tmp_path / "a.txt"
-    path.write_text("old")
+def test_an_interrupted_file_or_folder_leaves_the_old_one_and_nothing_else(tmp_path):
+    (tmp_path / "a.txt").write_text("old")
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "old").touch()
 
     with pytest.raises(Stopped):
-        write_half_a_file(path)
+        write_half_a_file(tmp_path / "a.txt")
+    with pytest.raises(Stopped):
+        write_half_a_folder(tmp_path / "raw")
 
-    assert path.read_text() == "old"
-    assert names(tmp_path) == ["a.txt"]
-
-
-def test_a_file_has_the_same_rights_as_one_that_was_simply_opened(tmp_path):
-    (tmp_path / "plain").touch()
-    write_text(tmp_path / "atomic", "")
-
-    assert stat.S_IMODE((tmp_path / "atomic").stat().st_mode) == stat.S_IMODE((tmp_path / "plain").stat().st_mode)
+    assert (tmp_path / "a.txt").read_text() == "old"
+    assert names(tmp_path) == ["a.txt", "raw"]
+    assert names(tmp_path / "raw") == ["old"]
 
 
-def test_a_folder_has_the_same_rights_as_one_that_was_simply_made(tmp_path):
-    (tmp_path / "plain").mkdir()
-    with atomic_folder(tmp_path / "atomic"):
+def test_files_and_folders_have_the_rights_of_those_that_were_simply_made(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    write_text(tmp_path / "atomic file", "")
+    with atomic_folder(tmp_path / "atomic folder"):
         pass
 
-    assert stat.S_IMODE((tmp_path / "atomic").stat().st_mode) == stat.S_IMODE((tmp_path / "plain").stat().st_mode)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    assert (modes["atomic file"], modes["atomic folder"]) == (modes["file"], modes["folder"])
 
 
 def test_a_folder_replaces_the_old_one_whole(tmp_path):
@@ -81,34 +81,16 @@ def test_a_folder_replaces_the_old_one_whole(tmp_path):
     assert names(target.parent) == ["raw"]
 
 
-def test_an_interrupted_folder_leaves_the_old_one_and_nothing_else(tmp_path):
-    target = tmp_path / "raw"
-    target.mkdir()
-    (target / "old").touch()
-
-    with pytest.raises(Stopped):
-        write_half_a_folder(target)
-
-    assert names(tmp_path) == ["raw"]
-    assert names(target) == ["old"]
-
-
-def test_a_folder_in_place_of_a_file_is_named(tmp_path):
+def test_a_folder_in_place_of_a_file_is_named_and_a_file_in_place_of_a_folder(tmp_path):
     (tmp_path / "split.csv").mkdir()
+    (tmp_path / "raw").touch()
 
     with pytest.raises(UserError, match=r"split\.csv is a folder"), atomic_file(tmp_path / "split.csv"):
         pytest.fail("the block must not run")
-
-    assert names(tmp_path) == ["split.csv"]
-
-
-def test_a_file_in_place_of_a_folder_is_named(tmp_path):
-    (tmp_path / "raw").touch()
-
     with pytest.raises(UserError, match="raw is a file"), atomic_folder(tmp_path / "raw"):
         pytest.fail("the block must not run")
 
-    assert names(tmp_path) == ["raw"]
+    assert names(tmp_path) == ["raw", "split.csv"]
 
 
 def test_json_comes_back_in_the_order_given(tmp_path):
@@ -140,3 +122,10 @@ def test_the_digest_is_that_of_the_bytes(tmp_path):
 def test_a_table_has_six_digits_and_empty_cells_where_nothing_is_known(tmp_path):
     write_csv(tmp_path / "a.csv", pd.DataFrame({"name": ["a", None], "value": [1 / 3, float("nan")], "images": [7, 8]}))
     assert (tmp_path / "a.csv").read_bytes() == b"name,value,images\na,0.333333,7\n,,8\n"
+
+
+@pytest.mark.parametrize("nothing", [{}, {"empty": {}}])
+def test_names_of_a_path_are_joined_and_none_is_empty(nothing):
+    table = list_of({"a": {"b": {"c": 1.5}, "d": None}, "e": 2} | nothing)
+    assert table["name"].tolist() == ["a.b.c", "a.d", "e"]
+    assert table["value"].isna().tolist() == [False, True, False]

@@ -1,11 +1,13 @@
 import pandas as pd
 import pytest
 
-from brain_tumor.data.catalog import SPLIT_COLUMNS
-from brain_tumor.split.leaks import examples, kind_of_leak, split_report
+from brain_tumor.data.catalog import CLASSES, SPLIT_COLUMNS
+from brain_tumor.figures.sheets import pair_sheet
+from brain_tumor.split.leaks import LEAKED, examples, kind_of_leak, split_counts, split_details, split_headline
+from brain_tumor.split.protocols import TWO_LABELS, WRONG_LABEL
 
 ROWS = [
-    # path, class, part, split, reason, group, patient, digest
+    # path, class, folder, split, reason, group, patient, digest
     ("Testing/glioma/0.jpg", "glioma", "Testing", "test", "", "a", "P1", "1"),
     ("Testing/glioma/1.jpg", "glioma", "Testing", "test", "", "b", "", "2"),
     ("Testing/glioma/2.jpg", "glioma", "Testing", "test", "", "c", "", "3"),
@@ -14,18 +16,9 @@ ROWS = [
     ("Training/glioma/0.jpg", "glioma", "Training", "train", "", "a", "P1", "1"),
     ("Training/glioma/1.jpg", "glioma", "Training", "train", "", "b", "", "6"),
     ("Training/glioma/2.jpg", "glioma", "Training", "train", "", "c", "", "7"),
-    ("Training/glioma/3.jpg", "glioma", "Training", "excluded", "copies with two labels", "e", "P2", "8"),
-    ("Training/pituitary/4.jpg", "pituitary", "Training", "excluded", "copies with two labels", "e", "P2", "9"),
-    (
-        "Training/pituitary/5.jpg",
-        "pituitary",
-        "Training",
-        "excluded",
-        "label differs from the annotation",
-        "f",
-        "P3",
-        "10",
-    ),
+    ("Training/glioma/3.jpg", "glioma", "Training", "excluded", TWO_LABELS, "e", "P2", "8"),
+    ("Training/pituitary/4.jpg", "pituitary", "Training", "excluded", TWO_LABELS, "e", "P2", "9"),
+    ("Training/pituitary/5.jpg", "pituitary", "Training", "excluded", WRONG_LABEL, "f", "P3", "10"),
     ("Training/pituitary/6.jpg", "pituitary", "Training", "train", "", "g", "P1B", "11"),
 ]
 
@@ -49,7 +42,7 @@ def pairs():
     return pd.DataFrame(rows, columns=["first", "second", "correlation", "kind"])
 
 
-def test_the_plainest_kind_of_copy_counts(split, pairs):
+def test_the_plainest_kind_of_duplicate_counts(split, pairs):
     assert kind_of_leak(split, pairs).to_dict() == {
         "Testing/glioma/0.jpg": "equal",
         "Testing/glioma/1.jpg": "near",
@@ -65,25 +58,50 @@ def test_an_equal_file_counts_though_its_pair_is_named_for_another(split, pairs)
     assert kind_of_leak(split, pairs)["Testing/glioma/3.jpg"] == "mirrored"
 
 
-def test_report_counts(split, pairs):
-    report = split_report(split, pairs)
+def test_counts_have_a_row_a_split_and_a_column_a_class(split):
+    counts = split_counts(split).set_index("split")
 
-    assert report["groups"] == 7
-    assert report["images"]["test"] == {"all": 5, "glioma": 4, "meningioma": 0, "notumor": 1, "pituitary": 0}
-    assert report["excluded"] == {"copies with two labels": 2, "label differs from the annotation": 1}
-    leaks = report["test_with_published_duplicate"]
-    assert leaks["share"] == 4 / 5
-    assert leaks["by_class"]["glioma"] == leaks["by_class"]["all"] == 4
-    assert leaks["by_kind"] == {"equal": 1, "near": 1, "mirrored": 1, "flipped": 0, "indirect": 1}
-    assert report["groups_with_two_labels"] == 1
-    assert report["patients"] == {"train": 1, "test": 1, "in_both": 1}
+    assert counts.columns.tolist() == ["all", "glioma", "meningioma", "notumor", "pituitary"]
+    assert counts.loc["test"].tolist() == [5, 4, 0, 1, 0]
+    assert counts.loc["excluded"].tolist() == [3, 1, 0, 0, 2]
+    assert counts.loc[LEAKED].tolist() == [4, 4, 0, 0, 0]
+    assert counts.index.tolist() == ["train", "validation", "test", "excluded", LEAKED]
+    external = split.assign(**{"class": "tumor", "split": "external", "folder": "br35h"})
+    counts = split_counts(pd.concat([split, external[:2]])).set_index("split")
+    assert counts.loc["external"].to_dict() == dict.fromkeys(CLASSES, 0) | {"all": 2, "tumor": 2}
 
 
-def test_report_without_patients_or_published_parts(split, pairs):
-    report = split_report(split.assign(patient="", folder=""), pairs)
+def test_details_list_kinds_reasons_and_patients(split, pairs):
+    details = split_details(split, pairs).set_index("name")["value"].to_dict()
 
-    assert "patients" not in report
-    assert report["test_with_published_duplicate"]["share"] is None
+    assert details == {
+        "duplicates.equal": 1,
+        "duplicates.near": 1,
+        "duplicates.mirrored": 1,
+        "duplicates.flipped": 0,
+        "duplicates.indirect": 1,
+        "groups": 7,
+        "excluded.duplicates with two labels": 2,
+        "excluded.label differs from the annotation": 1,
+        "groups_with_two_labels": 1,
+        "patients.train": 1,
+        "patients.test": 1,
+        "patients.in_both": 1,
+    }
+    assert split_headline(split) == {"train": 4, "test": 5, "leaked_share": 4 / 5}
+
+
+def test_without_duplicates_patients_and_published_folders_there_is_less_to_say(split, pairs):
+    alone = split.assign(patient="", folder="", reason="", group=split["path"])
+
+    details = split_details(alone, pairs[:0])
+
+    assert not details["name"].str.contains("patients|excluded").any()
+    assert details["value"].tolist() == [0] * 5 + [len(split), 0]
+    assert split_headline(alone)["leaked_share"] is None
+    assert split_counts(alone)["all"].iloc[-1] == 0
+    assert examples(alone, pairs[:0]) == []
+    assert pair_sheet(examples(alone, pairs[:0]))
 
 
 def test_examples_show_leaks_and_doubtful_labels(split, pairs):

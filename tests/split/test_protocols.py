@@ -20,30 +20,24 @@ PROTOCOLS = ("published", "leak_free", "grouped", "patient")
 
 
 def parameters(**changes):
-    values = {
-        "protocol": "published",
-        "fold": 0,
-        "validation": 0.15,
-        "duplicate_threshold": 0.99,
-        "additional": "measure",
-    }
-    return SplitParams(**(values | changes))
+    values = {"protocol": "published", "fold": 0, "validation": 0.15}
+    return SplitParams(**(values | {"duplicate_threshold": 0.99, "additional": "measure"} | changes))
 
 
 @pytest.fixture
 def catalog():
     rows = []
     for name in CLASSES:
-        for part, count in (("Training", IMAGES), ("Testing", IMAGES // 3)):
+        for folder, count in (("Training", IMAGES), ("Testing", IMAGES // 3)):
             for number in range(count):
-                path = f"{part}/{name}/{number:03}.jpg"
-                rows.append((path, name, part, f"{len(rows):064x}"))
+                path = f"{folder}/{name}/{number:03}.jpg"
+                rows.append((path, name, folder, f"{len(rows):064x}"))
     return pd.DataFrame(rows, columns=["path", "class", "folder", "digest"]).sort_values("path", ignore_index=True)
 
 
 @pytest.fixture
 def pairs(catalog):
-    """The first five test images of each class are copies of training images; ten pairs lie within Training."""
+    """The first five test images of each class have a duplicate in Training; ten pairs lie within Training."""
     row = {path: number for number, path in enumerate(catalog["path"])}
     found = []
     for name in CLASSES:
@@ -96,7 +90,7 @@ def test_published_keeps_the_leak_but_not_into_validation(catalog, pairs):
     assert all({"train", "validation"} - found for found in splits_of(split, "group"))
 
 
-def test_leak_free_takes_out_the_copies_of_test_images_and_nothing_else(catalog, pairs):
+def test_leak_free_excludes_the_duplicates_of_test_images_and_nothing_else(catalog, pairs):
     split = assign(catalog, pairs, None, parameters(protocol="leak_free"), 1)
 
     excluded = split[split["split"] == "excluded"]
@@ -128,7 +122,7 @@ def test_patient_without_annotations_says_how_to_get_them(catalog, pairs):
 
 
 @pytest.mark.parametrize(("protocol", "in_test"), [("published", True), ("leak_free", True), ("grouped", False)])
-def test_copies_with_two_labels_never_train(catalog, pairs, protocol, in_test):
+def test_duplicates_with_two_labels_never_train(catalog, pairs, protocol, in_test):
     row = {path: number for number, path in enumerate(catalog["path"])}
     across = pd.DataFrame(
         {"first": [row["Testing/glioma/019.jpg"]], "second": [row["Training/notumor/059.jpg"]], "kind": "near"}
@@ -179,14 +173,14 @@ def test_folders_of_classes_alone_can_be_grouped(catalog, pairs):
     assert published_duplicates(split) == set()
 
 
-def test_too_few_pictures_are_said(catalog, pairs):
+def test_too_few_images_are_named(catalog, pairs):
     few = catalog.groupby(["folder", "class"]).head(2).reset_index(drop=True)
 
-    with pytest.raises(UserError, match="a class has fewer than 5 groups of copies or patients: add pictures"):
+    with pytest.raises(UserError, match="a class has fewer than 5 groups of duplicates or patients: add images"):
         assign(few, pairs.iloc[:0], None, parameters(protocol="grouped"), 1)
 
 
-def test_published_copies_are_known_under_every_protocol(catalog, pairs, slices):
+def test_published_duplicates_are_known_under_every_protocol(catalog, pairs, slices):
     expected = {f"Testing/{name}/{number:03}.jpg" for name in CLASSES for number in range(5)}
 
     for protocol in PROTOCOLS:
@@ -194,25 +188,20 @@ def test_published_copies_are_known_under_every_protocol(catalog, pairs, slices)
 
 
 def test_patient_of_drops_a_suffix_letter_only():
-    assert [patient_of(name) for name in ("MR017260", "MR017260B", "100360", "b", "")] == [
-        "MR017260",
-        "MR017260",
-        "100360",
-        "b",
-        "",
-    ]
+    names = {"MR017260": "MR017260", "MR017260B": "MR017260", "100360": "100360", "b": "b", "": ""}
+    assert {name: patient_of(name) for name in names} == names
 
 
 @pytest.fixture
 def with_external_set(catalog):
-    """300 pictures with a tumour of another collection after those of the main set."""
+    """300 external images with a tumour after those of the main set."""
     rows = [(f"additional/other/tumor/{number:03}.jpg", TUMOUR, "other", f"{number:065x}") for number in range(300)]
     return pd.concat([catalog, pd.DataFrame(rows, columns=catalog.columns)], ignore_index=True)
 
 
 @pytest.mark.parametrize("protocol", ["leak_free", "grouped"])
-def test_half_of_a_further_set_is_held_back_whatever_the_seed(with_external_set, catalog, pairs, protocol):
-    further = with_external_set["folder"] == "other"
+def test_half_of_external_data_is_held_back_whatever_the_seed(with_external_set, catalog, pairs, protocol):
+    external = with_external_set["folder"] == "other"
     links = [(len(catalog) + number, len(catalog) + number + 1) for number in range(0, 300, 3)]
     links.append((0, len(catalog) + 299))
     both = pd.concat([pairs, pd.DataFrame(links, columns=["first", "second"])], ignore_index=True)
@@ -223,20 +212,20 @@ def test_half_of_a_further_set_is_held_back_whatever_the_seed(with_external_set,
 
     held_back = split["split"] == "external"
     assert 110 < held_back.sum() < 190
-    assert held_back[further].sum() == held_back.sum()
-    assert split[further].groupby("group")["split"].nunique().eq(1).all()
+    assert held_back[external].sum() == held_back.sum()
+    assert split[external].groupby("group")["split"].nunique().eq(1).all()
     assert held_back.equals(other_seed["split"] == "external")
     assert held_back.equals(training["split"] == "external")
-    assert set(split.loc[further & ~held_back, "split"]) == {"excluded"}
-    assert training.loc[further & ~held_back, "split"].value_counts().to_dict() == {
+    assert set(split.loc[external & ~held_back, "split"]) == {"excluded"}
+    assert training.loc[external & ~held_back, "split"].value_counts().to_dict() == {
         "train": 299 - held_back.sum(),
         "excluded": 1,
     }
     assert split["reason"].iloc[-1] == training["reason"].iloc[-1] == DUPLICATE_OF_MAIN
-    assert set(split.loc[further & ~held_back, "reason"]) == {NOT_TRAINED_ON, DUPLICATE_OF_MAIN}
+    assert set(split.loc[external & ~held_back, "reason"]) == {NOT_TRAINED_ON, DUPLICATE_OF_MAIN}
 
 
-def test_a_further_set_leaves_the_split_of_the_main_set_as_it_is(with_external_set, catalog, pairs):
+def test_external_data_leaves_the_split_of_the_main_set_as_it_is(with_external_set, catalog, pairs):
     alone = assign(catalog, pairs, None, parameters(protocol="leak_free"), seed=1)
     together = assign(with_external_set, pairs, None, parameters(protocol="leak_free"), seed=1)
 

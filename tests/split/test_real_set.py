@@ -14,7 +14,7 @@ from brain_tumor.download.figshare import MATCHED_SLICES, write_annotations
 from brain_tumor.duplicates.groups import group_names
 from brain_tumor.duplicates.search import find_duplicates
 from brain_tumor.params import load_params
-from brain_tumor.split.leaks import split_report
+from brain_tumor.split.leaks import LEAKED, kind_of_leak, split_counts
 from brain_tumor.split.protocols import TWO_LABELS, assign
 
 pytestmark = [pytest.mark.real_data, pytest.mark.slow]
@@ -23,7 +23,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 PARAMS = load_params(PROJECT / "params.yaml")
 
 MISLABELLED = ("Te-piTr_0002", "Tr-pi_0043", "Tr-pi_0515", "Tr-pi_0520")
-"""Meningiomas in the folder `pituitary`, by the labels of Cheng et al.; each has a mirrored copy in `meningioma`."""
+"""Meningiomas in the folder `pituitary`, by the labels of Cheng et al.; each has a mirrored duplicate elsewhere."""
 
 
 @pytest.fixture(scope="module")
@@ -40,14 +40,14 @@ def raw(real_data, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def found(raw):
-    """Catalog and pairs of copies."""
+    """Catalog and pairs of duplicates."""
     catalog = read_catalog(raw)
     return catalog, find_duplicates(raw, catalog, PARAMS.split.duplicate_threshold)
 
 
 @pytest.fixture(scope="module")
 def groups(found):
-    """The group of copies of each image, by path."""
+    """The group of duplicates of each image, by path."""
     catalog, pairs = found
     return pd.Series(group_names(catalog["path"].tolist(), pairs), index=catalog["path"])
 
@@ -81,15 +81,14 @@ def test_pairs_of_one_slice_are_found_and_no_others(slices, found, groups):
 def test_three_quarters_of_the_test_images_leak(found):
     """982 by plain correlation at 0.99; other looks add some that were cropped, sharpened or changed in contrast."""
     catalog, pairs = found
-    leaks = split_report(assign(catalog, pairs, None, PARAMS.split, PARAMS.seed), pairs)[
-        "test_with_published_duplicate"
-    ]
+    split = assign(catalog, pairs, None, PARAMS.split, PARAMS.seed)
+    leaks = split_counts(split).set_index("split").loc[LEAKED]
 
-    assert leaks["by_kind"]["equal"] == 103
-    assert leaks["by_class"]["glioma"] == 81
-    assert leaks["by_class"]["pituitary"] == 219
-    assert 289 <= leaks["by_class"]["meningioma"] <= 295
-    assert leaks["by_class"]["notumor"] == 405, "all of them, by a look at the pictures"
+    assert kind_of_leak(split, pairs).eq("equal").sum() == 103
+    assert leaks["glioma"] == 81
+    assert leaks["pituitary"] == 219
+    assert 289 <= leaks["meningioma"] <= 295
+    assert leaks["notumor"] == 405, "all of them, by a look at the pictures"
 
 
 SHARPENED_OR_FLIPPED = [
@@ -103,15 +102,15 @@ SHARPENED_OR_FLIPPED = [
     ("Tr-no_1523", "Te-no_0112"),
     ("Tr-no_1540", "Te-no_0382"),
 ]
-"""Copies found by looking at the pictures: strongly sharpened, upside down, or both."""
+"""Duplicates found by looking at the pictures: strongly sharpened, upside down, or both."""
 
 
 @pytest.mark.parametrize(("train", "test"), SHARPENED_OR_FLIPPED)
-def test_copies_that_eyes_found_are_grouped(groups, train, test):
+def test_duplicates_that_eyes_found_are_grouped(groups, train, test):
     assert groups[f"Training/notumor/{train}.jpg"] == groups[f"Testing/notumor/{test}.jpg"]
 
 
-def test_what_was_read_in_test_pictures_holds_for_their_copies(found, groups):
+def test_what_was_read_in_test_images_holds_for_their_duplicates(found, groups):
     catalog, _ = found
     shows = pd.read_csv(PROJECT / "docs" / "test_notumor.csv", index_col="path")["shows"]
     healthy = catalog.loc[(catalog["folder"] == TESTING) & (catalog["class"] == HEALTHY), "path"]
@@ -122,7 +121,7 @@ def test_what_was_read_in_test_pictures_holds_for_their_copies(found, groups):
     assert (read.nunique() == 1).all()
 
 
-def test_mislabelled_files_are_found_by_their_copies_and_do_not_train(found):
+def test_mislabelled_files_are_found_by_their_duplicates_and_do_not_train(found):
     catalog, pairs = found
     params = PARAMS.split.model_copy(update={"protocol": "grouped"})
 
@@ -148,14 +147,14 @@ def test_whatever_hashes_find_the_search_groups(groups, found_by_hash):
 
 
 @pytest.mark.parametrize("protocol", ["leak_free", "grouped", "patient"])
-def test_hashes_find_no_copies_across_splits(slices, found, found_by_hash, protocol):
+def test_hashes_find_no_duplicates_across_splits(slices, found, found_by_hash, protocol):
     catalog, pairs = found
     split = assign(catalog, pairs, slices, PARAMS.split.model_copy(update={"protocol": protocol}), PARAMS.seed)
 
     assert across_splits(found_by_hash, split) == []
 
 
-def test_hashes_see_the_copies_across_published_splits(found, found_by_hash):
+def test_hashes_see_the_duplicates_across_published_folders(found, found_by_hash):
     """982 test images by plain correlation at 0.99, upside down not among them."""
     catalog, pairs = found
     split = assign(catalog, pairs, None, PARAMS.split.model_copy(update={"protocol": "published"}), PARAMS.seed)

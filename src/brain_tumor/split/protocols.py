@@ -3,11 +3,11 @@
 | protocol    | test                                    | train                                                    |
 | ----------- | --------------------------------------- | -------------------------------------------------------- |
 | `published` | the published test set, whole           | the whole published training set                         |
-| `leak_free` | the published test set, whole           | the published training set without copies of test images |
-| `grouped`   | one fold of five, cut by group of copies | the other folds                                          |
+| `leak_free` | the published test set, whole           | the published training set without duplicates of test   |
+| `grouped`   | one fold of five, by group of duplicates | the other folds                                         |
 | `patient`   | one fold of five, groups of one patient joined | the other folds                                   |
 
-Validation is cut out of train by the same kind of group. Of further data sets half is held back, see `_external_images`.
+Validation is cut out of train by the same kind of group. Half of external data is held back, see `_external_images`.
 """
 
 import hashlib
@@ -41,11 +41,11 @@ FOLDS = 5
 VALIDATION_SLICES = 20
 """Train is cut into so many stratified slices, or as many as a class has groups, and validation takes its share."""
 
-DUPLICATE_OF_TEST = "copy of a test image"
-TWO_LABELS = "copies with two labels"
+DUPLICATE_OF_TEST = "duplicate of a test image"
+TWO_LABELS = "duplicates with two labels"
 WRONG_LABEL = "label differs from the annotation"
-DUPLICATE_OF_MAIN = "copy of an image of the main set"
-NOT_TRAINED_ON = "further set that is only measured on"
+DUPLICATE_OF_MAIN = "duplicate of an image of the main set"
+NOT_TRAINED_ON = "external data that is only measured on"
 """The values of the column `reason`."""
 
 
@@ -54,12 +54,12 @@ def assign(
 ) -> pd.DataFrame:
     """Give every image its split.
 
-    Images whose label is in doubt (their copies carry another one, or the annotation says otherwise) never train or
+    Images whose label is in doubt (their duplicates carry another one, or the annotation says otherwise) never train or
     validate. The published test set stays whole; the folds of `grouped` and `patient` leave them out.
 
     Args:
-        catalog: columns `path, class, part, digest`, a row an image.
-        pairs: copies, columns `first` and `second`, row numbers of the catalog.
+        catalog: columns `path, class, folder, digest`, a row an image.
+        pairs: duplicates, columns `first` and `second`, row numbers of the catalog.
         slices: annotations, columns `image`, `patient`, `label`; None where there are none.
         params: protocol, fold and share of validation.
         seed: decides which groups make a fold.
@@ -81,22 +81,22 @@ def assign(
     main.loc[excluded, "reason"] = doubt[excluded]
     _cut_validation(main, params, seed)
     _check(main, params)
-    further = _external_images(split.drop(main.index), set(main["group"]), params)
-    return pd.concat([main, further]).loc[split.index, list(SPLIT_COLUMNS)]
+    external = _external_images(split.drop(main.index), set(main["group"]), params)
+    return pd.concat([main, external]).loc[split.index, list(SPLIT_COLUMNS)]
 
 
 def _external_images(images: pd.DataFrame, main_groups: set[str], params: SplitParams) -> pd.DataFrame:
-    """Hold back half of further sets, by group; the other half trains if it is asked to.
+    """Hold back half of external data, by group; the other half trains if it is asked to.
 
     Which half a group belongs to depends on its name alone, so that it stays whatever the seed and the protocol are.
     """
     split = images.copy()
-    copied = split["group"].isin(main_groups)
+    duplicate = split["group"].isin(main_groups)
     held_back = split["group"].map(lambda name: hashlib.sha256(name.encode()).digest()[0] % 2 == 0).astype(bool)
     split["split"] = TRAIN if params.additional == "train" else EXCLUDED
     split["reason"] = "" if params.additional == "train" else NOT_TRAINED_ON
     split.loc[held_back, ["split", "reason"]] = [EXTERNAL, ""]
-    split.loc[copied, ["split", "reason"]] = [EXCLUDED, DUPLICATE_OF_MAIN]
+    split.loc[duplicate, ["split", "reason"]] = [EXCLUDED, DUPLICATE_OF_MAIN]
     return split
 
 
@@ -113,9 +113,8 @@ def _published(split: pd.DataFrame, doubt: pd.Series, params: SplitParams, seed:
 
 def _leak_free(split: pd.DataFrame, doubt: pd.Series, params: SplitParams, seed: int) -> None:
     _published(split, doubt, params, seed)
-    copied = split["group"].isin(split.loc[split["split"] == TEST, "group"]) & split["folder"].eq(TRAINING)
-    split.loc[copied, "split"] = EXCLUDED
-    split.loc[copied, "reason"] = DUPLICATE_OF_TEST
+    duplicate = split["group"].isin(split.loc[split["split"] == TEST, "group"]) & split["folder"].eq(TRAINING)
+    split.loc[duplicate, ["split", "reason"]] = [EXCLUDED, DUPLICATE_OF_TEST]
 
 
 def _grouped(split: pd.DataFrame, doubt: pd.Series, params: SplitParams, seed: int) -> None:
@@ -158,7 +157,7 @@ def _cut_validation(split: pd.DataFrame, params: SplitParams, seed: int) -> None
 def _stratified(images: pd.DataFrame, units: pd.Series, folds: int, seed: int) -> NDArray[np.int64]:
     """(images,), the number of the fold: units stay whole, classes and sizes are alike in all folds."""
     if _fewest_units(images, units) < max(folds, 2):
-        raise UserError(f"split: a class has fewer than {max(folds, 2)} groups of copies or patients: add pictures")
+        raise UserError(f"split: a class has fewer than {max(folds, 2)} groups of duplicates or patients: add images")
     numbers = np.empty(len(images), np.int64)
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     for number, (_, rows) in enumerate(splitter.split(images, images["class"], units)):
@@ -181,7 +180,7 @@ def _doubtful_labels(split: pd.DataFrame, slices: pd.DataFrame | None) -> pd.Ser
 
 
 def joined_by_patient(split: pd.DataFrame) -> pd.Series:
-    """Groups of copies, joined where they show one patient: for each image the name of what is independent of the rest.
+    """Groups of duplicates, joined where they show one patient: for each image the name of its independent group.
 
     Args:
         split: columns `group` and `patient`, empty where none is known.
@@ -208,6 +207,4 @@ def _needs_published_folders(split: pd.DataFrame, params: SplitParams) -> None:
 def _check(split: pd.DataFrame, params: SplitParams) -> None:
     for name in SPLITS:
         for missing in sorted(set(CLASSES) - set(split.loc[split["split"] == name, "class"])):
-            raise UserError(
-                f"split.protocol: {params.protocol} leaves no {missing} in {name}: more pictures are needed"
-            )
+            raise UserError(f"split.protocol: {params.protocol} leaves no {missing} in {name}: add images")
