@@ -11,6 +11,9 @@ from brain_tumor.errors import UserError
 
 PARAMS_FILE = Path("params.yaml")
 
+MAIN_SET, PHANTOM = "brain-tumor-mri", "phantom"
+"""The data sets that have a name; every other `download.dataset` is a path."""
+
 Share = Annotated[float, Field(ge=0, le=1)]
 
 

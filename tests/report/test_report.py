@@ -10,11 +10,10 @@ import pytest
 from PIL import Image
 from ruamel.yaml import YAML
 
-from brain_tumor.download import main_set
 from brain_tumor.errors import UserError
 from brain_tumor.figures.page import Table
-from brain_tumor.report import command as report
-from brain_tumor.report.command import tables, write_report
+from brain_tumor.report.command import write_report
+from brain_tumor.report.tables import tables
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 FIXED = {"download.dataset": "brain-tumor-mri", "train.epochs": 10, "train.learning_rate": 1e-4}
@@ -27,8 +26,10 @@ METRICS = {
         "accuracy_low": 0.88,
         "accuracy_high": 0.92,
         "auroc": 0.8765,
-        "with_duplicate": 0.99,
-        "without_duplicate": None,
+        "accuracy_with_duplicate": 0.99,
+        "accuracy_without_duplicate": None,
+        "external_tumor": 0.75,
+        "classes": {name: {"precision": 0.5, "recall": 0.625, "f1": None} for name in ("glioma", "notumor")},
     },
     "explain": {"images": 12},
 }
@@ -63,9 +64,9 @@ def project(tmp_path):
     for name, values in METRICS.items():
         (folder / "metrics" / f"{name}.json").write_text(json.dumps(values), encoding="utf-8")
     (folder / "metrics" / "classification_report.txt").write_text("precision <recall>", encoding="utf-8")
-    counts = "part,images,groups,correct,accuracy\nall,1300,700,1170,0.9\n"
+    counts = "subset,images,groups,correct,accuracy\nall,1300,700,1170,0.9\n"
     (folder / "plots" / "scores_by_subset.csv").write_text(counts, encoding="utf-8")
-    names = ("confusion_matrix", "leaks", "roc_curves", "gradcam/overview", "gradcam/glioma_right_1")
+    names = ("confusion_matrix", "leaks", "roc_curves", "gradcam/overview", "gradcam/glioma_correct_1")
     for grey, name in enumerate(names):
         Image.new("L", (4, 4), grey).save(folder / "plots" / f"{name}.png")
     return folder
@@ -124,12 +125,14 @@ def test_page_carries_everything_inside_it(project):
 
 def test_headline_and_metrics_are_shown(project):
     page = page_of(project)
-    for piece in ("accuracy 90.0% 1,170 of 1,300 in 700 independent groups", "AUROC 0.8765", "with a copy 99.0%"):
+    for piece in ("accuracy 90.0% 1,170 of 1,300 in 700 independent groups", "AUROC 0.8765", "with a duplicate 99.0%"):
         assert piece in page.text
-    assert "without a copy undefined" in page.text
+    assert "without a duplicate undefined" in page.text
+    assert "external tumours 75.0%" in page.text
     assert "95 % interval 88.0% to 92.0%" in page.text
     assert ["train", "1,321", "7"] in page.rows
-    assert ["without copy", "undefined"] in page.rows
+    assert ["accuracy without duplicate", "undefined"] in page.rows
+    assert ["notumor", "0.5000", "0.6250", "undefined"] in page.rows
     assert ["validation accuracy", "0.9250"] in page.rows
     assert ["learning_rate", "0.0001"] in page.rows
     assert "precision <recall>" in page.text
@@ -145,7 +148,7 @@ def test_tables_of_plots_are_shown_and_empty_ones_are_not(project):
     assert ["images", "1,311", "<b>", "1e-05"] in page.rows
     assert ["glioma", "0.7500"] in page.rows
     assert "Is the map at the tumour?" in page.text
-    assert "filled with their surroundings" not in page.text
+    assert "when the lesion is removed" not in page.text
 
 
 def test_says_that_it_is_no_medical_device_and_what_a_phantom_is(project):
@@ -155,10 +158,6 @@ def test_says_that_it_is_no_medical_device_and_what_a_phantom_is(project):
     text = page_of(project).text
     assert text.index("pictures are drawn") < text.index("90.0%")
     assert "say nothing about patients" in text
-
-
-def test_names_of_data_sets_are_those_of_the_sources():
-    assert (report.MAIN_SET, report.PHANTOM) == (main_set.MAIN_SET, main_set.PHANTOM)
 
 
 def test_the_lock_tells_what_the_results_rest_on(project):
@@ -260,9 +259,10 @@ def test_tables_lay_out_any_nesting():
         "alone": {"x": [1, 0.5], "deep": {"y": "text"}},
         "nothing": {},
     }
+    rows = (("with duplicate", ("1", "1.0000")), ("without duplicate", ("2", "undefined")))
     assert list(tables("scores", values)) == [
         Table("scores", (), (("n", ("3",)), ("flag", ("yes",)))),
-        Table("", ("images", "accuracy"), (("with copy", ("1", "1.0000")), ("without copy", ("2", "undefined")))),
+        Table("", ("images", "accuracy"), rows),
         Table("scores: alone", (), (("x", ("1, 0.5000",)),)),
         Table("scores: alone: deep", (), (("y", ("text",)),)),
     ]

@@ -23,11 +23,8 @@ from brain_tumor.download.layout import annotation_targets, check_layout, image_
 from brain_tumor.download.phantom.write import write_phantom
 from brain_tumor.errors import UserError
 from brain_tumor.files import atomic_folder, file_digest
-from brain_tumor.params import DownloadParams
+from brain_tumor.params import MAIN_SET, PHANTOM, DownloadParams
 from brain_tumor.progress import progress
-
-MAIN_SET, PHANTOM = "brain-tumor-mri", "phantom"
-"""The data sets that have a name; every other `download.dataset` is a path."""
 
 KAGGLE_HANDLE = "masoudnickparvar/brain-tumor-mri-dataset/versions/1"
 

@@ -1,18 +1,51 @@
 """What a report says beside its numbers: words for parameters, and captions of pictures and tables."""
 
+SECTIONS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "split": ("What was tested on what", ()),
+    "evaluate": (
+        "Test images",
+        (
+            "Intervals draw whole groups: duplicates, and slices of one patient where patients are known, are correct "
+            "or wrong together.",
+            "Where a classifier that sees no brain tells tumour from no tumour, part of the network's score may rest "
+            "on shortcuts; a network that has found the tumour changes its prediction when the tumour is removed.",
+        ),
+    ),
+    "train": ("Training", ()),
+    "explain": (
+        "What the network looks at",
+        (
+            "Grad-CAM colours the places that speak for a class; the line marks half of the map's maximum. "
+            "A wrong prediction is shown with the maps of the predicted and of the true class. "
+            "A map shows what moved the network, not where a tumour is.",
+        ),
+    ),
+}
+"""For each stage the title of its section and what stands first in it. The metrics are `metrics/STAGE.json`."""
+
+HEADLINE = {
+    "accuracy_with_duplicate": (
+        "with a duplicate",
+        "accuracy on test images with a duplicate in the published training set",
+    ),
+    "accuracy_without_duplicate": ("without a duplicate", "accuracy on test images without a duplicate there"),
+    "auroc": ("AUROC", "one class against the others, mean of the classes"),
+    "external_tumor": ("external tumours", "external images of a tumour predicted as a tumour of any type"),
+}
+"""Title and note of the metrics of `evaluate` that stand on top, after the accuracy."""
+
 PROTOCOLS = {
-    "published": "The published training and test images as they are. A test image that has a copy among the training "
-    "images makes the score too high: see the accuracy with and without a copy.",
-    "leak_free": "The published test images, all of them, and the published training images without any copy of a "
-    "test image.",
-    "grouped": "One fifth of all images, cut so that copies of one picture stay together: pictures that are new, from "
-    "the same sources.",
+    "published": "The published training and test images as they are. A test image with a duplicate among the "
+    "training images makes the score too high: see the accuracy with and without a duplicate.",
+    "leak_free": "The published test images, all of them, and the published training images without any duplicate of "
+    "a test image.",
+    "grouped": "One fifth of all images, cut so that duplicates stay together: new pictures from the same sources.",
     "patient": "One fifth of all images, cut so that all images of a patient stay together where the patient is "
-    "known: patients who are new, from the same sources.",
+    "known: new patients from the same sources.",
 }
 
 SOURCE_SHIFT = (
-    "In this set, taking the copies out takes nearly all of one source with it, so the score also tests the shift "
+    "In this set, without the duplicates nearly all of one source is gone, so the score also tests the shift "
     "from one source of pictures to another."
 )
 
@@ -22,30 +55,30 @@ WEIGHTS = {
     "none": "random start weights",
 }
 
-PARTS = "scores_by_subset.csv"
+SUBSETS = "scores_by_subset.csv"
 """Table of `plots/` whose row `all` counts the test images."""
 
 PICTURES = {
     "evaluate": {
-        "scores_by_subset.png": "Accuracy on parts of the test images, with 95 % intervals from a bootstrap over "
-        "independent groups (copies of one picture, slices of one patient).",
+        "scores_by_subset.png": "Accuracy on subsets of the test images, with 95 % intervals from a bootstrap over "
+        "independent groups (duplicates, slices of one patient).",
         "confusion_matrix.png": "Test images by true class (rows) and predicted class (columns), in counts and shares "
         "of the true class.",
         "ranking_curves.png": "Each class against all others: sensitivity over false alarms, and precision over "
         "sensitivity.",
-        "reliability.png": "How often the network is right when it is so sure, before and after one temperature was "
-        "fitted on the validation images. On the grey line it is as sure as it is right.",
+        "reliability.png": "Accuracy at each confidence, before and after one temperature was fitted on the "
+        "validation images. On the grey line the network is perfectly calibrated.",
         "risk_coverage.png": "Share of errors if only the surest predictions are given.",
         "surest_mistakes.png": "The wrong predictions with the highest probability, surest first, one of each group "
-        "of copies.",
+        "of duplicates.",
     },
     "train": {
         "training_curves.png": "Loss and accuracy of the training and the validation images, epoch by epoch.",
-        "augmentation.png": "Training images beside the changed copies that were made of them. Validation and test "
-        "images are never changed.",
+        "augmentation.png": "Training images beside the augmented images that were made of them. Validation and test "
+        "images are never augmented.",
     },
     "split": {
-        "leaks.png": "Test images beside their copies among the published training images.",
+        "leaks.png": "Test images beside their duplicates among the published training images.",
     },
     "explain": {
         "gradcam/overview.png": "Grad-CAM of a fixed sample of test images, chosen by file and not by score.",
@@ -62,17 +95,17 @@ PICTURES = {
 TABLES = {
     "split": {
         "split_counts.csv": "Images by split and class",
-        "split_details.csv": "Copies, and images that are left out",
+        "split_details.csv": "Duplicates and excluded images",
     },
     "evaluate": {
         "scores.csv": "Scores of all test images, with 95 % intervals",
-        PARTS: "Parts of the test set",
+        SUBSETS: "Subsets of the test images",
         "scores_by_class.csv": "Each class against all others",
         "confidence.csv": "How far the probabilities can be believed",
         "prediction_sets.csv": "Prediction sets: promised and measured coverage",
-        "shortcuts.csv": "Tumour or not, told by the kind of picture alone",
-        "lesion_removed.csv": "Rightly found tumours, filled with their surroundings, or the other half mirrored over theirs",
-        "external.csv": "Held-back pictures of further data sets: tumours called a tumour, healthy heads healthy",
+        "shortcuts.csv": "Tumour or none by shortcuts alone",
+        "lesion_removed.csv": "Correctly predicted tumours when the lesion is removed",
+        "external.csv": "External test images: tumours predicted as a tumour, healthy heads as healthy",
     },
     "explain": {
         "localization*.csv": "Is the map at the tumour?",

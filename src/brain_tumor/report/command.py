@@ -2,7 +2,6 @@
 
 import argparse
 import base64
-import csv
 import json
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -15,29 +14,25 @@ from ruamel.yaml.error import YAMLError
 from brain_tumor.errors import UserError
 from brain_tumor.figures.page import Picture, Section, Table, write_page
 from brain_tumor.files import flattened
-from brain_tumor.params import PARAMS_FILE, load_params
-from brain_tumor.report.captions import PARTS, PICTURES, PROTOCOLS, SOURCE_SHIFT, TABLES, WEIGHTS
+from brain_tumor.params import MAIN_SET, PARAMS_FILE, PHANTOM, load_params
+from brain_tumor.report.captions import (
+    HEADLINE,
+    PICTURES,
+    PROTOCOLS,
+    SECTIONS,
+    SOURCE_SHIFT,
+    SUBSETS,
+    TABLES,
+    WEIGHTS,
+)
+from brain_tumor.report.tables import csv_rows, csv_table, percent, setting, tables, text, words
 
-MAIN_SET, PHANTOM = "brain-tumor-mri", "phantom"
-"""Values of `download.dataset` that the report has words for."""
+METRICS, PLOTS, LOCK = Path("metrics"), Path("plots"), Path("dvc.lock")
 
-METRICS = {
-    "split": Path("metrics/split.json"),
-    "train": Path("metrics/train.json"),
-    "evaluate": Path("metrics/evaluate.json"),
-    "explain": Path("metrics/explain.json"),
-}
-"""For each stage its file. Without that of `evaluate` there is no report; another that is not there is said to miss."""
-
-MISSING = "not measured"
-"""Name under which a section says what is not there."""
-
-LOCK = Path("dvc.lock")
+TEXT = METRICS / "classification_report.txt"
 
 GALLERY = "gradcam"
 """Folder of `plots/` whose further pictures stand small, side by side."""
-
-TEXT = Path("metrics/classification_report.txt")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,7 +65,7 @@ def write_report(project: Path, output: Path) -> None:
             not valid.
     """
     params = load_params(project / PARAMS_FILE)
-    metrics = {stage: _read_metrics(project / path, stage) for stage, path in METRICS.items()}
+    metrics = {stage: _read_metrics(project / METRICS / f"{stage}.json") for stage in SECTIONS}
     lock = _read_lock(project / LOCK)
     current = dict(flattened(params.model_dump()))
     recorded = current | _locked_params(lock)
@@ -82,135 +77,71 @@ def write_report(project: Path, output: Path) -> None:
         protocol=recorded["split.protocol"],
         revision=_revision(project),
         changed=[
-            f"{name} is {_setting(current.get(name))}, the results rest on {_setting(value)}"
+            f"{name} is {setting(current.get(name))}, the results rest on {setting(value)}"
             for name, value in recorded.items()
             if current.get(name) != value
         ],
-        headline=list(_headline(project / "plots", metrics["evaluate"])),
-        sections=list(_sections(project, metrics, recorded, lock)),
+        headline=list(_headline(project / PLOTS, metrics["evaluate"])),
+        sections=[*_stage_sections(project, metrics, recorded), *_last_sections(project, recorded, lock)],
     )
-
-
-def tables(title: str, values: Mapping[str, Any]) -> Iterator[Table]:
-    """Show nested mappings as tables, whatever their names are.
-
-    Plain values become one table of names and values; mappings that lie side by side and have the same names become
-    the rows of one table; everything else gets a table of its own.
-
-    Args:
-        title: above the first table; those of nested mappings add their own name.
-        values: as read from JSON.
-    """
-    plain = {name: value for name, value in values.items() if not isinstance(value, Mapping)}
-    if plain:
-        yield Table(title, (), tuple((_words(name), (_text(value),)) for name, value in plain.items()))
-    alike: dict[object, list[str]] = {}
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            key: object = frozenset(value) if _is_flat(value) else name
-            alike.setdefault(key, []).append(name)
-    for names in alike.values():
-        if len(names) > 1:
-            columns = tuple(values[names[0]])
-            rows = tuple((_words(name), tuple(_text(values[name][column]) for column in columns)) for name in names)
-            yield Table("" if plain else title, tuple(map(_words, columns)), rows)
-        else:
-            heading = ": ".join(filter(None, (title, _words(names[0]))))
-            yield from tables(heading, values[names[0]])
-
-
-def _is_flat(value: Mapping[str, Any]) -> bool:
-    return bool(value) and not any(isinstance(item, Mapping) for item in value.values())
 
 
 def _headline(plots: Path, scores: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     """Name, value and note of the scores that stand on top."""
     if "accuracy" not in scores:
-        raise UserError(f"{METRICS['evaluate']} holds no accuracy: run `dvc repro evaluate` again")
-    yield "accuracy", _percent(scores["accuracy"]), "; ".join(filter(None, (_counts(plots), _interval(scores))))
-    for name, title, note, show in (
-        (
-            "with_duplicate",
-            "with a copy",
-            "accuracy on test images with a copy in the published training set",
-            _percent,
-        ),
-        ("without_duplicate", "without a copy", "accuracy on test images without a copy there", _percent),
-        ("auroc", "AUROC", "one class against the others, mean of the classes", _text),
-        ("external_tumor", "new sources", "tumours of a further data set called a tumour", _percent),
-    ):
+        raise UserError(f"{METRICS / 'evaluate.json'} holds no accuracy: run `dvc repro evaluate` again")
+    notes = [_counts(plots / SUBSETS)]
+    if {"accuracy_low", "accuracy_high"} <= scores.keys():
+        notes.append(f"95 % interval {percent(scores['accuracy_low'])} to {percent(scores['accuracy_high'])}")
+    yield "accuracy", percent(scores["accuracy"]), "; ".join(filter(None, notes))
+    for name, (title, note) in HEADLINE.items():
         if name in scores:
-            yield title, show(scores[name]), note
+            yield title, text(scores[name]) if name == "auroc" else percent(scores[name]), note
 
 
-def _counts(plots: Path) -> str:
-    """How many test images are right, and on how many independent groups that rests, where it is known."""
-    path = plots / PARTS
-    if not path.is_file():
-        return ""
-    with path.open(encoding="utf-8", newline="") as file:
-        whole = next((row for row in csv.DictReader(file) if row["subset"] == "all"), None)
+def _counts(path: Path) -> str:
+    """How many test images are correct, and on how many independent groups that rests, where it is known."""
+    columns, *rows = csv_rows(path) if path.is_file() else [[]]
+    whole = next((dict(zip(columns, row, strict=True)) for row in rows if row[0] == "all"), None)
     if whole is None:
         return ""
-    right, images, groups = (int(whole[name]) for name in ("correct", "images", "groups"))
-    return f"{right:,} of {images:,} in {groups:,} independent groups"
+    correct, images, groups = (int(whole[name]) for name in ("correct", "images", "groups"))
+    return f"{correct:,} of {images:,} in {groups:,} independent groups"
 
 
-def _interval(scores: Mapping[str, Any]) -> str:
-    """The 95 % interval of the accuracy, where it is known."""
-    if not {"accuracy_low", "accuracy_high"} <= scores.keys():
-        return ""
-    return f"95 % interval {_percent(scores['accuracy_low'])} to {_percent(scores['accuracy_high'])}"
-
-
-def _sections(
-    project: Path, metrics: Mapping[str, Mapping[str, Any]], params: Mapping[str, Any], lock: Mapping[str, Any]
+def _stage_sections(
+    project: Path, metrics: Mapping[str, Mapping[str, Any]], params: Mapping[str, Any]
 ) -> Iterator[Section]:
-    plots = project / "plots"
-    known = {name for pictures in PICTURES.values() for name in pictures}
-    every = sorted(path.relative_to(plots).as_posix() for path in plots.rglob("*.png"))
-    gallery = [name for name in every if name not in known and name.startswith(f"{GALLERY}/")]
-    others = [name for name in every if name not in known and name not in gallery]
+    """A section a stage: its metrics, and its tables and pictures as far as they are there."""
+    plots = project / PLOTS
+    report = (project / TEXT).read_text(encoding="utf-8") if (project / TEXT).is_file() else ""
+    for stage, (title, paragraphs) in SECTIONS.items():
+        named = TABLES.get(stage, {}).items()
+        csv_tables = (csv_table(path, heading) for pattern, heading in named for path in sorted(plots.glob(pattern)))
+        yield Section(
+            title,
+            [*(_study(params) if stage == "split" else ()), *paragraphs],
+            [*tables("", metrics[stage]), *filter(None, csv_tables)],
+            [_picture(plots / name, caption) for name, caption in PICTURES[stage].items() if (plots / name).is_file()],
+            [_picture(plots / name, "") for name in _further(plots, GALLERY)] if stage == "explain" else (),
+            report if stage == "evaluate" else "",
+        )
 
-    def pictures(stage: str) -> list[Picture]:
-        return [_picture(plots / name, caption) for name, caption in PICTURES[stage].items() if name in every]
 
-    text = (project / TEXT).read_text(encoding="utf-8") if (project / TEXT).is_file() else ""
-    yield Section(
-        "What was tested on what",
-        list(_study(params)),
-        [*tables("", metrics["split"]), *_csv_tables(plots, "split")],
-        pictures("split"),
-    )
-    yield Section(
-        "Test images",
-        [
-            "Intervals draw whole groups: copies of one picture, and slices of one patient where patients are known, "
-            "are right or wrong together.",
-            "Where a classifier that sees no brain tells tumour from no tumour, part of the network's score may rest "
-            "on the kind of picture; a network that has found the tumour changes its mind when the tumour is gone.",
-        ],
-        [*tables("", metrics["evaluate"]), *_csv_tables(plots, "evaluate")],
-        pictures("evaluate"),
-        text=text,
-    )
-    yield Section("Training", (), list(tables("", metrics["train"])), pictures("train"))
-    yield Section(
-        "What the network looks at",
-        [
-            "Grad-CAM colours the places that speak for a class; the line marks half of the map's maximum. "
-            "A wrong prediction is shown with the maps of the predicted and of the true class. "
-            "A map tells what moved the network, not where a tumour is."
-        ],
-        [*tables("", metrics["explain"]), *_csv_tables(plots, "explain")],
-        pictures("explain"),
-        [_picture(plots / name, "") for name in gallery],
-    )
-    files = sorted(path for path in (project / "metrics").glob("*.json") if path.stem not in METRICS)
-    further = [table for path in files for table in tables(_words(path.stem), _read_metrics(path, path.stem))]
+def _last_sections(project: Path, params: Mapping[str, Any], lock: Mapping[str, Any]) -> Iterator[Section]:
+    """What no stage of the study is known for, then parameters and files."""
+    plots = project / PLOTS
+    gallery = _further(plots, GALLERY)
+    others = [_picture(plots / name, words(Path(name).stem)) for name in _further(plots) if name not in gallery]
+    files = sorted(path for path in (project / METRICS).glob("*.json") if path.stem not in SECTIONS)
+    further = [table for path in files for table in tables(words(path.stem), _read_metrics(path))]
     if further or others:
-        yield Section("More", (), further, [_picture(plots / name, _words(Path(name).stem)) for name in others])
-    yield Section("Parameters", (), list(_parameter_tables(params)))
+        yield Section("More", (), further, others)
+    sections: dict[str, list[tuple[str, tuple[str, ...]]]] = {}
+    for name, value in params.items():
+        section, _, short = name.rpartition(".")
+        sections.setdefault(section, []).append((short, (setting(value),)))
+    yield Section("Parameters", (), [Table(name, (), tuple(rows)) for name, rows in sections.items()])
     outs = tuple(
         (out["path"], (stage, f"{out['size']:,}", out["md5"]))
         for stage, entry in lock.get("stages", {}).items()
@@ -218,27 +149,15 @@ def _sections(
         if {"path", "size", "md5"} <= out.keys()
     )
     if outs:
-        words = [f"Results of the stages as {LOCK} records them: who has the same digests has the same files."]
-        yield Section("Files", words, [Table("", ("stage", "bytes", "MD5"), outs)])
+        note = f"Results of the stages as {LOCK} records them: who has the same digests has the same files."
+        yield Section("Files", [note], [Table("", ("stage", "bytes", "MD5"), outs)])
 
 
-def _csv_tables(plots: Path, stage: str) -> Iterator[Table]:
-    """The tables of a stage; one without rows is left out."""
-    for pattern, title in TABLES[stage].items():
-        for path in sorted(plots.glob(pattern)):
-            with path.open(encoding="utf-8", newline="") as file:
-                columns, *rows = csv.reader(file)
-            if rows:
-                cells = tuple((row[0], tuple(map(_cell, row[1:]))) for row in rows)
-                yield Table(title, tuple(map(_words, columns[1:])), cells)
-
-
-def _cell(text: str) -> str:
-    """A number as in the other tables; any other text as it is."""
-    try:
-        return _text(int(text)) if text.isdigit() else _text(float(text))
-    except ValueError:
-        return text or "undefined"
+def _further(plots: Path, folder: str = "") -> list[str]:
+    """Pictures of a folder that have no caption, by their paths below `plots`."""
+    known = {name for pictures in PICTURES.values() for name in pictures}
+    names = sorted(path.relative_to(plots).as_posix() for path in (plots / folder).rglob("*.png"))
+    return [name for name in names if name not in known]
 
 
 def _study(params: Mapping[str, Any]) -> Iterator[str]:
@@ -253,26 +172,19 @@ def _study(params: Mapping[str, Any]) -> Iterator[str]:
     )
 
 
-def _parameter_tables(params: Mapping[str, Any]) -> Iterator[Table]:
-    sections: dict[str, list[tuple[str, tuple[str, ...]]]] = {}
-    for name, value in params.items():
-        section, _, short = name.rpartition(".")
-        sections.setdefault(section, []).append((short, (_setting(value),)))
-    for section, rows in sections.items():
-        yield Table(section, (), tuple(rows))
-
-
-def _read_metrics(path: Path, stage: str) -> dict[str, Any]:
-    if not path.is_file() and stage != "evaluate":
-        return {MISSING: f"{METRICS[stage]} is not there: run `dvc repro {stage}` first"}
+def _read_metrics(path: Path) -> dict[str, Any]:
+    """What a stage measured; a line that says so where another than `evaluate` has not run."""
+    remedy = f"run `dvc repro {path.stem}`"
+    if not path.is_file() and path.stem != "evaluate":
+        return {"not measured": f"{METRICS / path.name} is not there: {remedy} first"}
     if not path.is_file():
-        raise UserError(f"{path} is not there: run `dvc repro {stage}` first")
+        raise UserError(f"{path} is not there: {remedy} first")
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise UserError(f"{path} is not valid JSON ({error}): run `dvc repro {stage}` again") from None
+        raise UserError(f"{path} is not valid JSON ({error}): {remedy} again") from None
     if not isinstance(values, dict):
-        raise UserError(f"{path} holds no JSON object: run `dvc repro {stage}` again")
+        raise UserError(f"{path} holds no JSON object: {remedy} again")
     return values
 
 
@@ -291,8 +203,8 @@ def _revision(project: Path) -> str:
     """The commit that holds the lock file, and so the results; empty without git or for a lock that is in no commit."""
     try:
         commit, changes = (
-            subprocess.run(["git", *words, "--", LOCK], cwd=project, capture_output=True, text=True, check=True).stdout
-            for words in (("log", "-1", "--format=%h"), ("status", "--porcelain"))
+            subprocess.run([*git, "--", LOCK], cwd=project, capture_output=True, text=True, check=True).stdout
+            for git in (("git", "log", "-1", "--format=%h"), ("git", "status", "--porcelain"))
         )
     except (OSError, subprocess.CalledProcessError):
         return ""
@@ -308,33 +220,4 @@ def _locked_params(lock: Mapping[str, Any]) -> dict[str, Any]:
 
 def _picture(path: Path, caption: str) -> Picture:
     data = base64.b64encode(path.read_bytes()).decode("ascii")
-    return Picture(f"data:image/png;base64,{data}", caption, _words(path.stem))
-
-
-def _words(name: object) -> str:
-    return str(name).replace("_", " ")
-
-
-def _percent(value: float | None) -> str:
-    return "undefined" if value is None else f"{value:.1%}"
-
-
-def _setting(value: object) -> str:
-    """A parameter as it is written in YAML."""
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def _text(value: object) -> str:
-    match value:
-        case None:
-            return "undefined"
-        case bool():
-            return "yes" if value else "no"
-        case int():
-            return f"{value:,}"
-        case float():
-            return f"{value:,.4f}" if value == 0 or abs(value) >= 1e-3 else f"{value:.3g}"
-        case list():
-            return ", ".join(map(_text, value))
-        case _:
-            return str(value)
+    return Picture(f"data:image/png;base64,{data}", caption, words(path.stem))
