@@ -72,11 +72,10 @@ def test_an_even_picture_has_features():
         assert np.isfinite(surroundings(np.full((1, 32, 32), grey, np.uint8))).all()
 
 
-def test_files_are_told_by_their_headers(tmp_path):
+def test_file_features_are_those_of_the_headers(tmp_path):
     Image.new("RGB", (40, 20)).save(tmp_path / "a.png")
     Image.new("L", (30, 30)).save(tmp_path / "b.jpg")
-    features = file_features([tmp_path / "a.png", tmp_path / "b.jpg"])
-    assert features.tolist() == [[40, 20, 2, 1], [30, 30, 1, 0]]
+    assert file_features([tmp_path / "a.png", tmp_path / "b.jpg"]).tolist() == [[40, 20, 2, 1], [30, 30, 1, 0]]
 
 
 def test_same_seed_same_guesses(rng):

@@ -63,8 +63,6 @@ def test_subsets_by_hand(predictions):
     assert table["predicted_healthy"].sum() == (predictions.predicted == HEALTHY_INDEX).sum()
     assert table.loc["none", "images"] == 0
     assert np.isnan(table.loc["none", "accuracy"])
-    with pytest.raises(ValueError, match="subset odd"):
-        subset_table(predictions, {"odd": np.ones(120, int)})
 
 
 def test_subsets_tell_duplicates_and_sources(few):

@@ -3,7 +3,7 @@ import numpy as np
 import pandas as pd
 
 from brain_tumor.data.catalog import CLASSES
-from brain_tumor.evaluation.curves import precision_recall_curves, roc_curves
+from brain_tumor.evaluation.curves import ranking_tables
 from brain_tumor.evaluation.tables import Predictions, confusion_table
 from brain_tumor.figures import scores
 
@@ -49,8 +49,7 @@ def test_curves_mark_the_epoch_of_lowest_validation_loss():
 
 
 def test_ranking_curves_draw_every_class_in_both_panels(rng):
-    values = rng.dirichlet(np.ones(4), 60), rng.integers(0, 4, 60), CLASSES
-    roc, precision_recall = roc_curves(*values), precision_recall_curves(*values)
+    roc, precision_recall = ranking_tables(rng.dirichlet(np.ones(4), 60), rng.integers(0, 4, 60), CLASSES)
     left, right = scores.ranking_curves(roc, precision_recall).axes
     for index, name in enumerate(CLASSES):
         np.testing.assert_array_equal(left.lines[index].get_ydata(), roc[name])

@@ -235,17 +235,19 @@ def test_without_scores_there_is_no_report(project):
     assert not (project / "report.html").exists()
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1]", '{"images": 1}'])
-def test_broken_metrics_are_one_line(project, text):
-    (project / "metrics" / "evaluate.json").write_text(text, encoding="utf-8")
-    with pytest.raises(UserError, match=r"metrics/evaluate\.json .*run `dvc repro evaluate` again") as raised:
-        write_report(project, project / "report.html")
-    assert "\n" not in str(raised.value)
+BROKEN_METRICS = r"metrics/evaluate\.json .*run `dvc repro evaluate` again"
 
 
-def test_broken_lock_is_one_line(project):
-    (project / "dvc.lock").write_text("stages: {", encoding="utf-8")
-    with pytest.raises(UserError, match=r"dvc\.lock is not valid YAML") as raised:
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        *(("metrics/evaluate.json", text, BROKEN_METRICS) for text in ("", "{", "[1]", '{"images": 1}')),
+        ("dvc.lock", "stages: {", r"dvc\.lock is not valid YAML"),
+    ],
+)
+def test_broken_files_are_one_line(project, file, text, message):
+    (project / file).write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=message) as raised:
         write_report(project, project / "report.html")
     assert "\n" not in str(raised.value)
 
@@ -266,12 +268,9 @@ def test_tables_lay_out_any_nesting():
         Table("scores: alone", (), (("x", ("1, 0.5000",)),)),
         Table("scores: alone: deep", (), (("y", ("text",)),)),
     ]
-
-
-def test_rows_of_one_table_stand_below_their_column():
-    (table,) = tables("", {"a": {"x": 1, "y": 2}, "b": {"y": 20, "x": 10}})
-    assert table.columns == ("x", "y")
-    assert table.rows == (("a", ("1", "2")), ("b", ("10", "20")))
+    assert list(tables("", {"a": {"x": 1, "y": 2}, "b": {"y": 20, "x": 10}})) == [
+        Table("", ("x", "y"), (("a", ("1", "2")), ("b", ("10", "20")))),
+    ]
 
 
 def test_report_needs_no_torch():

@@ -36,8 +36,9 @@ def lesion_removal_table(
         ask: from images at model size to probabilities (images, classes).
 
     Returns:
-        `COLUMNS`, rows as those of `removal_rows` for each kind of `lesion_removed_images`; none without outlines of
-        tumours that are predicted correctly.
+        `COLUMNS`; for each kind of `lesion_removed_images` a row a class with images, then one for all: `kept` (share
+        whose prediction stays) and `healthy` (share then predicted as healthy), with intervals, and `drop` (mean fall
+        of the probability of the true class). No rows without outlines of correctly predicted tumours.
     """
     rows, masks = masks_at_model_size(outlines, test.index["path"].tolist(), test.frames, test.images.shape[1])
     found = predictions.correct[rows] & (predictions.labels[rows] != HEALTHY_INDEX)
@@ -47,36 +48,9 @@ def lesion_removal_table(
         row
         for name, (those, changed) in lesion_removed_images(test.images[chosen], masks).items()
         if those.any()
-        for row in removal_rows(name, before.subset(those), ask(changed))
+        for row in _rows(name, before.subset(those), ask(changed))
     ]
     return pd.DataFrame(table, columns=list(COLUMNS))
-
-
-def removal_rows(name: str, before: Predictions, after: Floats) -> list[dict[str, Any]]:
-    """What becomes of predictions when something is taken out of the images.
-
-    Args:
-        name: of what was taken out.
-        before: of the whole images, all of them correct.
-        after: (images, classes), of the changed images.
-
-    Returns:
-        A row a class with images, then one for all: `lesion_removed` (the name), `class`, `images`, `groups`, `kept`
-        (share whose prediction stays) and `healthy` (share then predicted as healthy), with intervals, and `drop`
-        (mean fall of the probability of the true class).
-    """
-    predicted, own = after.argmax(axis=1), (np.arange(len(after)), before.labels)
-    drop = before.probabilities[own] - after[own]
-    masks = {label: before.labels == index for index, label in enumerate(before.classes)}
-    rows: list[dict[str, Any]] = []
-    for label, mask in (masks | {"all": np.ones(len(after), bool)}).items():
-        if mask.any():
-            subset = before.subset(mask)
-            row: dict[str, Any] = {"lesion_removed": name, "class": label, **subset.sizes}
-            for word, hits in (("kept", predicted == before.labels), ("healthy", predicted == HEALTHY_INDEX)):
-                row |= zip((word, f"{word}_low", f"{word}_high"), share(hits[mask], subset), strict=True)
-            rows.append(row | {"drop": drop[mask].mean()})
-    return rows
 
 
 def lesion_removed_images(images: Pixels, masks: Masks) -> dict[str, tuple[NDArray[np.bool_], Pixels]]:
@@ -133,3 +107,18 @@ def elsewhere(masks: Masks) -> tuple[Masks, NDArray[np.bool_]]:
     mirrored = masks[:, :, ::-1]
     free = ~(widen(masks) & widen(mirrored))
     return mirrored, np.asarray(free.all(axis=(1, 2)))
+
+
+def _rows(name: str, before: Predictions, after: Floats) -> list[dict[str, Any]]:
+    predicted, own = after.argmax(axis=1), (np.arange(len(after)), before.labels)
+    drop = before.probabilities[own] - after[own]
+    masks = {label: before.labels == index for index, label in enumerate(before.classes)}
+    rows: list[dict[str, Any]] = []
+    for label, mask in (masks | {"all": np.ones(len(after), bool)}).items():
+        if mask.any():
+            subset = before.subset(mask)
+            row: dict[str, Any] = {"lesion_removed": name, "class": label, **subset.sizes}
+            for word, hits in (("kept", predicted == before.labels), ("healthy", predicted == HEALTHY_INDEX)):
+                row |= zip((word, f"{word}_low", f"{word}_high"), share(hits[mask], subset), strict=True)
+            rows.append(row | {"drop": drop[mask].mean()})
+    return rows

@@ -15,7 +15,7 @@ from brain_tumor.data.catalog import scores_and_labels
 
 Floats = NDArray[np.float64]
 
-OVERALL = ("accuracy", "balanced_accuracy", "macro_f1", "mcc", "kappa", "auroc", "log_loss", "brier")
+OVERALL = ("accuracy", "balanced_accuracy", "macro_f1", "auroc", "log_loss", "brier")
 """Scores of the whole set; the last two are better the lower they are."""
 
 BY_CLASS = ("sensitivity", "specificity", "precision", "f1", "auroc", "average_precision")
@@ -29,9 +29,8 @@ def overall_scores(probabilities: ArrayLike, labels: ArrayLike, weights: ArrayLi
 
     The predicted class is that of the largest probability, of equal ones the first. Means over classes (balanced
     accuracy of the sensitivities, macro F1, AUROC one-vs-rest) leave out classes for which the score is undefined.
-    `mcc` is Matthews' correlation coefficient for several classes (Gorodkin 2004), `kappa` Cohen's (1960), `brier` the
-    mean over images of the squared distance between probabilities and truth, summed over classes (Brier 1950, 0 to 2),
-    `log_loss` in nats.
+    `log_loss` is in nats, `brier` the mean over images of the squared distance between probabilities and truth, summed
+    over classes (Brier 1950, 0 to 2).
 
     Args:
         probabilities: (images, classes), each row sums to 1.
@@ -49,19 +48,12 @@ def overall_scores(probabilities: ArrayLike, labels: ArrayLike, weights: ArrayLi
     total = weight.sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
         sensitivity, _, _, f1 = _ratios(counts)
-        correct, actual, predicted = _margins(counts)
-        covariance = correct.sum(axis=1) * total - (actual * predicted).sum(axis=1)
-        spread = (total**2 - (actual**2).sum(axis=1)) * (total**2 - (predicted**2).sum(axis=1))
-        chance = (actual * predicted).sum(axis=1) / total**2
-        accuracy = correct.sum(axis=1) / total
         own = values[np.arange(len(truth)), truth]
         return np.stack(
             [
-                accuracy,
+                np.trace(counts, axis1=1, axis2=2) / total,
                 _mean_of_defined(sensitivity),
                 _mean_of_defined(f1),
-                np.where(spread > 0, covariance / np.sqrt(spread), np.nan),
-                np.where(chance < 1, (accuracy - chance) / (1 - chance), np.nan),
                 _mean_of_defined(_rankings(values, truth, weight)[0]),
                 weight @ -np.log(np.maximum(own, _SMALLEST)) / total,
                 weight @ ((values - np.eye(values.shape[1])[truth]) ** 2).sum(axis=1) / total,
@@ -138,14 +130,9 @@ def _weighted_confusion(values: Floats, truth: NDArray[np.int64], weight: Floats
     return counts
 
 
-def _margins(counts: Floats) -> tuple[Floats, Floats, Floats]:
-    """Of each class, (samples, classes): correct, actual and predicted images."""
-    return np.diagonal(counts, axis1=1, axis2=2), counts.sum(axis=2), counts.sum(axis=1)
-
-
 def _ratios(counts: Floats) -> tuple[Floats, Floats, Floats, Floats]:
     """Sensitivity, specificity, precision and F1, (samples, classes) each."""
-    correct, actual, predicted = _margins(counts)
+    correct, actual, predicted = np.diagonal(counts, axis1=1, axis2=2), counts.sum(axis=2), counts.sum(axis=1)
     others = counts.sum(axis=(1, 2))[:, None] - actual
     spared = others - predicted + correct
     return correct / actual, spared / others, correct / predicted, 2 * correct / (actual + predicted)

@@ -13,7 +13,7 @@ from brain_tumor.data.arrays import Arrays, SplitArrays
 from brain_tumor.data.catalog import CLASSES
 from brain_tumor.data.images import Pixels
 from brain_tumor.evaluation.conformal import set_table
-from brain_tumor.evaluation.curves import precision_recall_curves, roc_curves
+from brain_tumor.evaluation.curves import ranking_tables
 from brain_tumor.evaluation.hemispheres import hemisphere_table
 from brain_tumor.evaluation.lesion_removal import lesion_removal_table
 from brain_tumor.evaluation.reliability import expected_calibration_error, reliability
@@ -102,7 +102,7 @@ def study(
     shortcuts = shortcut_table(raw, arrays, predictions, annotated)
     tables |= {
         "reliability": pd.concat(bins),
-        "confidence": confidence_table(tables["prediction_sets"], errors, answered, temperature),
+        "confidence": _confidence_table(tables["prediction_sets"], errors, answered, temperature),
         "scores_by_subset": subset_table(predictions, subsets_of(paths, predictions, split, annotated)),
         "shortcuts": pd.concat([shortcuts, hemisphere_table(outlines, test, predictions, ask)]),
         "lesion_removed": lesion_removal_table(outlines, test, predictions, ask),
@@ -114,33 +114,23 @@ def study(
 def score_tables(
     predictions: Predictions, paths: Sequence[str], thresholds: Mapping[str, Sequence[float]]
 ) -> dict[str, pd.DataFrame]:
-    """The tables that any labelled images can have.
-
-    Args:
-        predictions: of the images.
-        paths: of the images.
-        thresholds: of the prediction sets, as for `set_table`; empty where the model has none.
-    """
+    """The tables that any labelled images can have; without thresholds (as for `set_table`) no prediction sets."""
     values = predictions.probabilities, predictions.labels
+    roc, precision_recall = ranking_tables(*values, predictions.classes)
     tables = {
         "predictions": prediction_table(predictions, paths),
         "confusion": confusion_table(predictions),
         "scores": overall_table(predictions),
         "scores_by_class": class_table(predictions),
-        "roc": roc_curves(*values, predictions.classes),
-        "precision_recall": precision_recall_curves(*values, predictions.classes),
+        "roc": roc,
+        "precision_recall": precision_recall,
         "risk_coverage": risk_coverage(*values),
     }
     return tables | ({"prediction_sets": set_table(*values, predictions.classes, thresholds)} if thresholds else {})
 
 
 def mistakes(predictions: Predictions, images: Pixels) -> tuple[list[Pixels], list[str]]:
-    """The surest mistakes and what to write above each.
-
-    Args:
-        predictions: of the images.
-        images: (images, size, size).
-    """
+    """The surest mistakes among the images (images, size, size), and what to write above each."""
     rows = surest_mistakes(predictions, MISTAKES)
     names, surest = predictions.classes, predictions.probabilities.max(axis=1)
     captions = [
@@ -175,21 +165,10 @@ def headline(result: Study) -> dict[str, Any]:
     return _defined(values) | {"classes": {name: _defined(row) for name, row in of_class.to_dict("index").items()}}
 
 
-def confidence_table(
+def _confidence_table(
     sets: pd.DataFrame, errors: Mapping[str, float], answered: Mapping[float, float], temperature: float
 ) -> pd.DataFrame:
-    """How far the probabilities can be believed, as one list.
-
-    Args:
-        sets: as `set_table` gives it.
-        errors: expected calibration error `before` and `after`.
-        answered: for each allowed risk the coverage.
-        temperature: of the model.
-
-    Returns:
-        `score` and `value`: calibration errors, temperature, coverage and size of the sets of each promise over all
-        classes, and the share of images that can be answered at each risk.
-    """
+    """How far the probabilities can be believed, as one list: `score` and `value`."""
     values = {
         "calibration_error": errors["after"],
         "calibration_error_before": errors["before"],

@@ -95,10 +95,7 @@ def overall_table(predictions: Predictions) -> pd.DataFrame:
 
 
 def class_table(predictions: Predictions) -> pd.DataFrame:
-    """Scores of each class against all others, a row a class and score of `BY_CLASS`.
-
-    Columns: `class`, its `images` and independent `groups`, `score`, `value`, `low`, `high`.
-    """
+    """Each class against all others: `class`, `images`, `groups`, `score` of `BY_CLASS`, `value`, `low`, `high`."""
 
     def statistic(weights: Floats) -> Floats:
         return class_scores(predictions.probabilities, predictions.labels, weights)
@@ -149,14 +146,9 @@ def subset_table(predictions: Predictions, subsets: Mapping[str, NDArray[np.bool
     Returns:
         A row a subset: `subset`, `images`, `groups`, `correct`, `accuracy` with `low` and `high`, and
         `predicted_healthy`, a number of images; NaN where a subset is empty.
-
-    Raises:
-        ValueError: a mask of another length or type.
     """
     rows: list[dict[str, Any]] = []
     for name, mask in subsets.items():
-        if mask.dtype != np.bool_ or mask.shape != predictions.labels.shape:
-            raise ValueError(f"subset {name}: {mask.dtype} {mask.shape}, expected bool {predictions.labels.shape}")
         subset = predictions.subset(mask)
         row = {"subset": name, **subset.sizes, "correct": int(subset.correct.sum())}
         row |= zip(("accuracy", "low", "high"), share(subset.correct, subset), strict=True)
