@@ -14,7 +14,7 @@ from brain_tumor.evaluation.study import headline, mistakes, study
 from brain_tumor.figures import scores
 from brain_tumor.figures.sheets import mistakes_sheet
 from brain_tumor.figures.style import save
-from brain_tumor.files import write_csv, write_json, write_text
+from brain_tumor.files import write_csv, write_json
 from brain_tumor.model.classifier import load_classifier
 from brain_tumor.model.features import open_cache
 from brain_tumor.model.predict import logits
@@ -24,7 +24,6 @@ from brain_tumor.stage import stage
 RAW, SPLIT, ARRAYS = Path("data/raw"), Path("data/split.csv"), Path("data/arrays")
 MODEL, HISTORY = Path("models/model.safetensors"), Path("plots/history.csv")
 PLOTS, METRICS = Path("plots"), Path("metrics/evaluate.json")
-REPORT = Path("metrics/classification_report.txt")
 
 log = logging.getLogger(__name__)
 
@@ -56,10 +55,8 @@ def main() -> None:
     }
     for name, figure in figures.items():
         save(figure, PLOTS / f"{name}.png")
-    text = classification_text(predictions.probabilities, predictions.labels, CLASSES)
-    log.info("%s", text)
-    write_text(REPORT, text)
     write_json(METRICS, headline(result))
+    log.info("%s", classification_text(predictions.probabilities, predictions.labels, CLASSES))
 
 
 if __name__ == "__main__":

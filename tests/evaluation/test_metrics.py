@@ -18,6 +18,7 @@ from brain_tumor.evaluation.metrics import (
     BY_CLASS,
     OVERALL,
     class_scores,
+    classification_table,
     classification_text,
     confusion,
     overall_scores,
@@ -37,6 +38,10 @@ def by_class(probabilities, labels, weights=None):
 def certain(predictions):
     """Probabilities that name these classes."""
     return np.eye(COUNT)[np.asarray(predictions)] * 0.9 + 0.1 / COUNT
+
+
+def as_table(probabilities, labels):
+    return classification_table(probabilities, labels, CLASSES)
 
 
 @st.composite
@@ -186,6 +191,18 @@ def test_text_names_every_class_and_tells_the_undefined():
     assert lines["accuracy"] == ["0.6667", "3"]
 
 
+def test_report_as_a_table_agrees_with_scikit_learn(rng):
+    labels, predicted = rng.integers(0, 3, (2, 50))
+    table = classification_table(certain(predicted), labels, CLASSES).set_index("class")
+    assert table.index.tolist() == [*CLASSES, "macro avg", "weighted avg"]
+    for rows, average in ((CLASSES, None), (["macro avg"], "macro"), (["weighted avg"], "weighted")):
+        expected = oracle.precision_recall_fscore_support(
+            labels, predicted, labels=range(COUNT), average=average, zero_division=np.nan
+        )
+        same(table.loc[list(rows), ["precision", "recall", "f1"]].to_numpy().T.squeeze(), expected[:3])
+    assert table["images"].tolist() == [*np.bincount(labels, minlength=COUNT), 50, 50]
+
+
 @pytest.mark.parametrize(
     ("probabilities", "labels"),
     [
@@ -195,7 +212,7 @@ def test_text_names_every_class_and_tells_the_undefined():
         (np.array([[2.0, -1, 0, 0]]), [0]),
     ],
 )
-@pytest.mark.parametrize("function", [overall_scores, class_scores, confusion])
+@pytest.mark.parametrize("function", [overall_scores, class_scores, confusion, as_table])
 def test_refuses_what_cannot_be_scored(function, probabilities, labels):
     with pytest.raises(ValueError, match=r"expected|must be"):
         function(probabilities, labels)

@@ -63,7 +63,7 @@ def project(tmp_path):
     write_params(folder)
     for name, values in METRICS.items():
         (folder / "metrics" / f"{name}.json").write_text(json.dumps(values), encoding="utf-8")
-    (folder / "metrics" / "classification_report.txt").write_text("precision <recall>", encoding="utf-8")
+    (folder / "plots" / "confidence.csv").write_text("score,value\n<temperature>,1.5\n", encoding="utf-8")
     counts = "subset,images,groups,correct,accuracy\nall,1300,700,1170,0.9\n"
     (folder / "plots" / "scores_by_subset.csv").write_text(counts, encoding="utf-8")
     names = ("confusion_matrix", "leaks", "roc_curves", "gradcam/overview", "gradcam/glioma_correct_1")
@@ -135,7 +135,7 @@ def test_headline_and_metrics_are_shown(project):
     assert ["notumor", "0.5000", "0.6250", "undefined"] in page.rows
     assert ["validation accuracy", "0.9250"] in page.rows
     assert ["learning_rate", "0.0001"] in page.rows
-    assert "precision <recall>" in page.text
+    assert ["<temperature>", "1.5000"] in page.rows
 
 
 def test_tables_of_plots_are_shown_and_empty_ones_are_not(project):

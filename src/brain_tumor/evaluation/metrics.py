@@ -6,8 +6,10 @@ such as the sensitivity for a class that is not in the set, is NaN, never 0.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import classification_report, confusion_matrix
 
@@ -98,16 +100,31 @@ def classification_text(probabilities: ArrayLike, labels: ArrayLike, classes: Se
         labels: as for `overall_scores`.
         classes: names, in the order of the columns.
     """
+    return str(_report(probabilities, labels, classes, digits=4))
+
+
+def classification_table(probabilities: ArrayLike, labels: ArrayLike, classes: Sequence[str]) -> pd.DataFrame:
+    """scikit-learn's classification report as a table.
+
+    Arguments and errors are those of `classification_text`.
+
+    Returns:
+        A row a class, then their mean (`macro avg`) and their mean by images (`weighted avg`): `class`, `precision`,
+        `recall`, `f1` and `images`; NaN where undefined, which the means leave out.
+    """
+    rows = _report(probabilities, labels, classes, output_dict=True)
+    table = pd.DataFrame.from_dict({name: rows[name] for name in (*classes, "macro avg", "weighted avg")}, "index")
+    table = table.rename(columns={"f1-score": "f1", "support": "images"}).astype({"images": int})
+    return table.rename_axis("class").reset_index()
+
+
+def _report(probabilities: ArrayLike, labels: ArrayLike, classes: Sequence[str], **options: Any) -> Any:
     values, truth, _ = _checked(probabilities, labels, None)
-    text: str = classification_report(
-        truth,
-        values.argmax(axis=1),
-        labels=np.arange(len(classes)),
-        target_names=list(classes),
-        digits=4,
-        zero_division=np.nan,
+    numbers = np.arange(len(classes))
+    predicted = values.argmax(axis=1)
+    return classification_report(
+        truth, predicted, labels=numbers, target_names=list(classes), zero_division=np.nan, **options
     )
-    return text
 
 
 def _checked(

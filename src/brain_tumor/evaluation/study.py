@@ -16,6 +16,7 @@ from brain_tumor.evaluation.conformal import set_table
 from brain_tumor.evaluation.curves import ranking_tables
 from brain_tumor.evaluation.hemispheres import hemisphere_table
 from brain_tumor.evaluation.lesion_removal import lesion_removal_table
+from brain_tumor.evaluation.metrics import classification_table
 from brain_tumor.evaluation.reliability import expected_calibration_error, reliability
 from brain_tumor.evaluation.selective import RISKS, coverage_at, risk_coverage
 from brain_tumor.evaluation.shortcuts import shortcut_table
@@ -120,6 +121,7 @@ def score_tables(
     tables = {
         "predictions": prediction_table(predictions, paths),
         "confusion": confusion_table(predictions),
+        "classification_report": classification_table(*values, predictions.classes),
         "scores": overall_table(predictions),
         "scores_by_class": class_table(predictions),
         "roc": roc,

@@ -43,7 +43,6 @@ class Section:
     tables: Sequence[Table] = ()
     pictures: Sequence[Picture] = ()
     gallery: Sequence[Picture] = ()
-    text: str = ""
 
 
 def write_page(path: Path, template: str, **values: Any) -> None:

@@ -29,8 +29,6 @@ from brain_tumor.report.tables import csv_rows, csv_table, percent, setting, tab
 
 METRICS, PLOTS, LOCK = Path("metrics"), Path("plots"), Path("dvc.lock")
 
-TEXT = METRICS / "classification_report.txt"
-
 GALLERY = "gradcam"
 """Folder of `plots/` whose further pictures stand small, side by side."""
 
@@ -114,7 +112,6 @@ def _stage_sections(
 ) -> Iterator[Section]:
     """A section a stage: its metrics, and its tables and pictures as far as they are there."""
     plots = project / PLOTS
-    report = (project / TEXT).read_text(encoding="utf-8") if (project / TEXT).is_file() else ""
     for stage, (title, paragraphs) in SECTIONS.items():
         named = TABLES.get(stage, {}).items()
         csv_tables = (csv_table(path, heading) for pattern, heading in named for path in sorted(plots.glob(pattern)))
@@ -124,7 +121,6 @@ def _stage_sections(
             [*tables("", metrics[stage]), *filter(None, csv_tables)],
             [_picture(plots / name, caption) for name, caption in PICTURES[stage].items() if (plots / name).is_file()],
             [_picture(plots / name, "") for name in _further(plots, GALLERY)] if stage == "explain" else (),
-            report if stage == "evaluate" else "",
         )
 
 
