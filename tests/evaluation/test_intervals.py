@@ -19,14 +19,14 @@ def test_single_images_agree_with_scipy(rng):
 
 
 def test_covers_the_truth_in_grouped_data_where_the_plain_bootstrap_does_not(rng):
-    # 60 patients of 1 to 12 slices; a slice is right with its patient's own probability, 0.8 on average.
+    # 60 patients of 1 to 12 slices; a slice is correct with its patient's own probability, 0.8 on average.
     groups_cover, plain_covers, repeats = 0, 0, 200
     for seed in range(repeats):
         sizes = rng.integers(1, 13, 60)
         groups = np.repeat(np.arange(60), sizes)
-        right = rng.random(len(groups)) < rng.beta(1.6, 0.4, 60)[groups]
+        correct = rng.random(len(groups)) < rng.beta(1.6, 0.4, 60)[groups]
         for units in (groups, np.arange(len(groups))):
-            _, low, high = bootstrap(mean_of(right), units, seed, resamples=300)
+            _, low, high = bootstrap(mean_of(correct), units, seed, resamples=300)
             if units is groups:
                 groups_cover += low <= 0.8 <= high
             else:

@@ -168,12 +168,12 @@ def test_log_loss_of_what_was_ruled_out_is_finite():
 
 def test_input_is_not_changed_and_ties_go_to_the_first_class():
     probabilities, labels = np.full((2, COUNT), 0.25), np.array([0, 1])
-    copies = probabilities.copy(), labels.copy()
+    before = probabilities.copy(), labels.copy()
     overall_scores(probabilities, labels)
     class_scores(probabilities, labels)
     assert confusion(probabilities, labels)[:, 0].tolist() == [1, 1, 0, 0]
-    np.testing.assert_array_equal(probabilities, copies[0])
-    np.testing.assert_array_equal(labels, copies[1])
+    np.testing.assert_array_equal(probabilities, before[0])
+    np.testing.assert_array_equal(labels, before[1])
 
 
 def test_confusion_has_truth_in_rows():

@@ -10,8 +10,8 @@ from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_sc
 from brain_tumor.data.arrays import Arrays
 from brain_tumor.data.catalog import CLASSES
 from brain_tumor.data.images import Reader
-from brain_tumor.evaluation.study import Study, headline, mistakes, study
-from brain_tumor.evaluation.tables import Predictions, class_table, external_table, overall_table, subset_table
+from brain_tumor.evaluation.study import Study, headline, mistakes, score_tables, study
+from brain_tumor.evaluation.tables import Predictions, external_table, subset_table
 from brain_tumor.figures import scores, sheets
 
 SETS = {"0.9": [0.5] * 4, "0.95": [1.0] * 4}
@@ -37,9 +37,9 @@ def evaluated(rng, folder, test_classes, sure=8.0):
     return result, test.images
 
 
-@pytest.mark.parametrize("classes", [CLASSES * 3, ["glioma", "meningioma"] * 4, ["notumor"] * 4])
+@pytest.mark.parametrize("classes", [CLASSES * 3, ["glioma", "meningioma"] * 4, ["notumor"] * 4, ["pituitary"]])
 def test_a_study_that_has_nothing_to_show_says_so(rng, tmp_path, classes):
-    """No mistake, no duplicate, no annotation, no external image, and classes without test images."""
+    """No mistake, no duplicate, no annotation, no external image, classes without test images, an image alone."""
     result, images = evaluated(rng, tmp_path, classes)
 
     values = headline(result)
@@ -74,14 +74,14 @@ def test_the_headline_has_what_people_expect_of_metrics(rng):
     labels = rng.integers(0, 4, 60)
     probabilities = rng.dirichlet(np.ones(4), 60) * 0.8 + np.eye(4)[labels] * 0.2
     predictions = Predictions(probabilities, labels, CLASSES, np.arange(60).astype(str), 3)
-    tables = {
-        "scores": overall_table(predictions),
-        "scores_by_class": class_table(predictions),
+    tables = score_tables(predictions, list("p" * 60), {}) | {
         "scores_by_subset": subset_table(predictions, {"with a published duplicate": labels < 2}),
         "external": external_table(Predictions(np.eye(4)[[0, 2]], np.array([4, 4]), CLASSES, np.array(["a", "b"]), 3)),
     }
 
     values = headline(Study(predictions, tables, {"before": 0.3, "after": 0.125}, {}))
+
+    assert tables["prediction_sets"].empty
 
     assert list(values) == [
         *("accuracy", "accuracy_low", "accuracy_high", "balanced_accuracy", "macro_f1", "auroc", "calibration_error"),

@@ -12,6 +12,8 @@ Floats = NDArray[np.float64]
 
 COVERAGES = (0.9, 0.95)
 
+COLUMNS = ("promised", "class", "images", "coverage", "mean_size", "single", "empty")
+
 
 def class_thresholds(probabilities: ArrayLike, labels: ArrayLike, coverage: float) -> Floats:
     """For each class how improbable it may be and still be in the set.
@@ -71,12 +73,11 @@ def set_table(
         probabilities: (images, classes), made like those that gave the thresholds.
         labels: (images,), class indices.
         classes: names, in the order of the columns.
-        thresholds: for each promised coverage, such as `"0.9"`, the threshold of each class.
+        thresholds: for each promised coverage, such as `"0.9"`, the threshold of each class; may be empty.
 
     Returns:
-        For each promise a row `all` and a row a class: `promised`, `class`, `images`, `coverage` (share of sets that
-        hold the truth), `mean_size`, `single` (share of sets of one class) and `empty` (of none); NaN for a class
-        without images.
+        `COLUMNS`; for each promise a row `all` and a row a class: `coverage` (share of sets that hold the truth),
+        `mean_size`, `single` (share of sets of one class) and `empty` (of none); NaN for a class without images.
     """
     masks = {"all": np.ones(len(labels), bool)} | {name: labels == index for index, name in enumerate(classes)}
     rows = []
@@ -87,4 +88,4 @@ def set_table(
         means = pd.DataFrame(columns, dtype=float)
         for name, mask in masks.items():
             rows.append({"promised": float(promised), "class": name, "images": int(mask.sum()), **means[mask].mean()})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=list(COLUMNS))

@@ -1,4 +1,4 @@
-"""Whether a classifier tells heads with a tumour from heads without one where nothing else differs."""
+"""Whether a classifier separates heads with a tumour from heads without one where nothing else differs."""
 
 from collections.abc import Callable, Mapping
 
@@ -18,9 +18,9 @@ HEMISPHERES = "the network (hemispheres of the same heads)"
 def hemisphere_table(
     outlines: Mapping[str, Outline], test: SplitArrays, predictions: Predictions, ask: Callable[[Pixels], Floats]
 ) -> pd.DataFrame:
-    """How well the network tells heads made of the hemisphere with the tumour from those made of the other one.
+    """How well the network separates heads made of the hemisphere with the tumour from heads made of the other one.
 
-    Both come from the same pictures, so that neither source nor kind of picture tells them apart.
+    Both come from the same pictures, so that neither source nor kind of picture gives the answer away.
 
     Args:
         outlines: by path.

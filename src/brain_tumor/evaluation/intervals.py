@@ -15,7 +15,7 @@ Floats = NDArray[np.float64]
 
 RESAMPLES = 1000
 
-LEVEL = 0.95
+_ENDS = (0.025, 0.975)
 
 _CHUNK = 100  # samples scored at a time, so that memory does not grow with their number
 
@@ -33,9 +33,8 @@ def bootstrap(
     groups: ArrayLike,
     seed: int,
     resamples: int = RESAMPLES,
-    level: float = LEVEL,
 ) -> Estimate:
-    """Percentile interval (Efron 1979) from samples of groups, each drawn as one, as many as there are, with return.
+    """95 % percentile interval (Efron 1979) from samples of whole groups, as many as there are, with replacement.
 
     Args:
         statistic: from weights (samples, images) to scores (samples, …), as those of `metrics`; a weight says how
@@ -43,7 +42,6 @@ def bootstrap(
         groups: (images,), images with equal values belong together.
         seed: of the draws; the same groups and seed give the same samples, so two scores can be compared.
         resamples: number of samples.
-        level: of the interval, 0 to 1.
 
     Returns:
         The scores with every weight 1, and their intervals. Samples in which a score is undefined do not count for
@@ -62,14 +60,14 @@ def bootstrap(
         drawn = rng.multinomial(count, np.full(count, 1 / count), size=min(_CHUNK, resamples - start))
         samples.append(statistic(drawn[:, group_of].astype(np.float64)))
     value = statistic(np.ones((1, len(group_of))))[0]
-    low, high = _quantiles(np.concatenate(samples), level)
+    low, high = _quantiles(np.concatenate(samples))
     undefined = np.isnan(value)
     return Estimate(value, np.where(undefined, np.nan, low), np.where(undefined, np.nan, high))
 
 
-def _quantiles(samples: Floats, level: float) -> tuple[Floats, Floats]:
+def _quantiles(samples: Floats) -> tuple[Floats, Floats]:
     """Ends of the interval over the first axis without NaN; NaN where there is nothing else."""
     empty = np.isnan(samples).all(axis=0)
     filled = np.where(empty, 0, samples)
-    low, high = np.nanquantile(filled, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    low, high = np.nanquantile(filled, _ENDS, axis=0)
     return np.where(empty, np.nan, low), np.where(empty, np.nan, high)

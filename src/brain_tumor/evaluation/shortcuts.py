@@ -1,8 +1,8 @@
-"""Shortcuts: how well tumour can be told from no tumour without looking at the brain.
+"""Shortcuts: how well features that show no brain separate tumour from no tumour.
 
 Pictures with and without a tumour come from different collections. Where the kind of picture gives the answer away, a
-high score says little about tumours. So a small classifier is given only what tells the kind of picture: if it does
-well, so could the network, without having found a single tumour.
+high score says little about tumours. So a small classifier sees only features of the kind of picture: if it scores
+well, the network could score as well without finding a single tumour.
 """
 
 from collections.abc import Collection, Sequence
@@ -31,10 +31,10 @@ _COLOUR_MODES = ("RGB", "RGBA", "P", "CMYK")
 
 
 def shortcut_table(raw: Path, arrays: Arrays, predictions: Predictions, annotated: Collection[str]) -> pd.DataFrame:
-    """How well tumour is told from no tumour by files, surroundings and grey values alone, beside the network.
+    """How well files, surroundings and grey values alone separate tumour from no tumour, beside the network.
 
     Over all test images, and over those that are not in the annotated collection: there tumours and healthy heads
-    both come from elsewhere, so that the collection itself tells nothing.
+    both come from other sources, so that the collection itself gives nothing away.
 
     Args:
         raw: folder of the data set.
@@ -91,7 +91,7 @@ def histogram(images: Pixels) -> Floats:
 
 
 def file_features(paths: Sequence[Path]) -> Floats:
-    """What the files tell without their pixels: (images, 4): width, height, aspect ratio, whether they have colour."""
+    """What file headers say, (images, 4): width, height, aspect ratio, whether the picture has colour."""
     features = np.empty((len(paths), 4))
     for row, path in enumerate(paths):
         with Image.open(path) as image:  # reads the header only
@@ -100,7 +100,7 @@ def file_features(paths: Sequence[Path]) -> Floats:
 
 
 def guess_tumour(train: Floats, tumour: ArrayLike, test: Floats, seed: int) -> Floats:
-    """Train gradient-boosted trees to tell tumour from no tumour by these features, and let them guess.
+    """Train gradient-boosted trees to predict tumour or no tumour from these features.
 
     Args:
         train: (images, features).

@@ -115,10 +115,10 @@ def study(
 def score_tables(
     predictions: Predictions, paths: Sequence[str], thresholds: Mapping[str, Sequence[float]]
 ) -> dict[str, pd.DataFrame]:
-    """The tables that any labelled images can have; without thresholds (as for `set_table`) no prediction sets."""
+    """The tables that any labelled images can have; thresholds are those of `set_table`."""
     values = predictions.probabilities, predictions.labels
     roc, precision_recall = ranking_tables(*values, predictions.classes)
-    tables = {
+    return {
         "predictions": prediction_table(predictions, paths),
         "confusion": confusion_table(predictions),
         "classification_report": classification_table(*values, predictions.classes),
@@ -127,8 +127,8 @@ def score_tables(
         "roc": roc,
         "precision_recall": precision_recall,
         "risk_coverage": risk_coverage(*values),
+        "prediction_sets": set_table(*values, predictions.classes, thresholds),
     }
-    return tables | ({"prediction_sets": set_table(*values, predictions.classes, thresholds)} if thresholds else {})
 
 
 def mistakes(predictions: Predictions, images: Pixels) -> tuple[list[Pixels], list[str]]:
@@ -152,7 +152,7 @@ def headline(result: Study) -> dict[str, Any]:
     scores = result.tables["scores"].set_index("score")
     subsets = result.tables["scores_by_subset"].set_index("subset")["accuracy"]
     external = result.tables["external"].set_index("class")["correct"]
-    by_class = result.tables["scores_by_class"].pivot(index="class", columns="score", values="value")
+    ratios = result.tables["classification_report"].set_index("class").loc[list(CLASSES), ["precision", "recall", "f1"]]
     values = {
         "accuracy": scores["value"]["accuracy"],
         "accuracy_low": scores["low"]["accuracy"],
@@ -163,8 +163,7 @@ def headline(result: Study) -> dict[str, Any]:
         "accuracy_without_duplicate": subsets.get(WITHOUT_DUPLICATE),
         **{f"external_{name}": share for name, share in external.items()},
     }
-    of_class = by_class.rename(columns={"sensitivity": "recall"})[["precision", "recall", "f1"]]
-    return _defined(values) | {"classes": {name: _defined(row) for name, row in of_class.to_dict("index").items()}}
+    return _defined(values) | {"classes": {name: _defined(row) for name, row in ratios.to_dict("index").items()}}
 
 
 def _confidence_table(

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -86,20 +87,14 @@ def surest_mistakes(predictions: Predictions, number: int) -> NDArray[np.intp]:
 
 def overall_table(predictions: Predictions) -> pd.DataFrame:
     """Scores of the whole set, a row a score of `OVERALL`: `score`, `value`, `low`, `high`."""
-
-    def statistic(weights: Floats) -> Floats:
-        return overall_scores(predictions.probabilities, predictions.labels, weights)
-
+    statistic = partial(overall_scores, predictions.probabilities, predictions.labels)
     estimate = bootstrap(statistic, predictions.groups, predictions.seed)
     return pd.DataFrame({"score": OVERALL, **estimate._asdict()})
 
 
 def class_table(predictions: Predictions) -> pd.DataFrame:
     """Each class against all others: `class`, `images`, `groups`, `score` of `BY_CLASS`, `value`, `low`, `high`."""
-
-    def statistic(weights: Floats) -> Floats:
-        return class_scores(predictions.probabilities, predictions.labels, weights)
-
+    statistic = partial(class_scores, predictions.probabilities, predictions.labels)
     estimate = bootstrap(statistic, predictions.groups, predictions.seed)._asdict()
     rows: list[dict[str, Any]] = []
     for index, name in enumerate(predictions.classes):
@@ -178,7 +173,7 @@ def external_table(predictions: Predictions | None) -> pd.DataFrame:
 
 
 def binary_table(guesses: Mapping[str, Floats], truth: NDArray[np.bool_], of: Predictions) -> pd.DataFrame:
-    """How well guesses tell two classes apart.
+    """How well guesses separate two classes.
 
     Args:
         guesses: for each name (images, 2), probability of no and of yes.
@@ -189,16 +184,12 @@ def binary_table(guesses: Mapping[str, Floats], truth: NDArray[np.bool_], of: Pr
         A row a name: `features`, `images` and their independent `groups`, `auroc` and `balanced_accuracy`, each with
         its `_low` and `_high`.
     """
-    scores = ("auroc", "balanced_accuracy")
-    labels = truth.astype(np.int64)
     rows: list[dict[str, Any]] = []
     for name, guess in guesses.items():
-
-        def statistic(weights: Floats, guess: Floats = guess) -> Floats:
-            return overall_scores(guess, labels, weights)[:, [OVERALL.index(score) for score in scores]]
-
+        estimate = bootstrap(partial(overall_scores, guess, truth.astype(np.int64)), of.groups, of.seed)
         row: dict[str, Any] = {"features": name, **of.sizes}
-        for score, *values in zip(scores, *bootstrap(statistic, of.groups, of.seed), strict=True):
+        for score in ("auroc", "balanced_accuracy"):
+            values = (end[OVERALL.index(score)] for end in estimate)
             row |= zip((score, f"{score}_low", f"{score}_high"), values, strict=True)
         rows.append(row)
     return pd.DataFrame(rows)
