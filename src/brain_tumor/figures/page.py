@@ -36,7 +36,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page; what is empty is not shown."""
+    """One section of the page; what is empty is not shown."""
 
     title: str
     paragraphs: Sequence[str] = ()

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from brain_tumor.figures.style import BLUE, GREY, VERMILLION, nothing, styled
 
 LINES = ((BLUE, "-"), (VERMILLION, "--"), ("#009E73", "-."), ("#CC79A7", ":"))
-"""Colour, from the same palette, and dashes of each class, so that lines are told apart without colour."""
+"""Colour, from the same palette, and dashes of each class, so that lines differ without colour too."""
 
 
 @styled
