@@ -7,7 +7,7 @@ SECTIONS: dict[str, tuple[str, tuple[str, ...]]] = {
         (
             "Intervals draw whole groups: duplicates, and slices of one patient where patients are known, are correct "
             "or wrong together.",
-            "Where a classifier that sees no brain tells tumour from no tumour, part of the network's score may rest "
+            "Where a classifier that sees no brain separates tumours from healthy heads, the network's score may rest "
             "on shortcuts; a network that has found the tumour changes its prediction when the tumour is removed.",
         ),
     ),
