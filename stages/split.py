@@ -32,8 +32,8 @@ def main() -> None:
     sizes = ", ".join(f"{name} {(split['split'] == name).sum():,}" for name in SPLITS)
     log.info("%s: %s", params.split.protocol, sizes)
     sheet = [
-        ([read_image(RAW / path, 2 * SIZE) for path in example.paths], example.paths, example.caption)
-        for example in examples(split, pairs)
+        ([read_image(RAW / path, 2 * SIZE) for path in paths], paths, caption)
+        for paths, caption in examples(split, pairs)
     ]
     write_split(SPLIT, split)
     write_csv(PLOTS / "split_counts.csv", split_counts(split))

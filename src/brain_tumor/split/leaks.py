@@ -1,7 +1,6 @@
 """What leaks between the published folders, and whose labels are in doubt: counts and examples."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -26,17 +25,8 @@ LEAKED = "published test with a duplicate in train"
 """Row of `split_counts`."""
 
 
-@dataclass(frozen=True)
-class Example:
-    """Two images to be shown side by side.
-
-    Attributes:
-        paths: below `data/raw`; the second is missing where one image stands alone.
-        caption: why they are shown.
-    """
-
-    paths: tuple[str, ...]
-    caption: str
+Example = tuple[tuple[str, ...], str]
+"""Paths of two images to be shown side by side, or of one that stands alone, and a caption that says why."""
 
 
 def split_headline(split: pd.DataFrame) -> dict[str, Any]:
@@ -128,7 +118,7 @@ def examples(split: pd.DataFrame, pairs: pd.DataFrame) -> list[Example]:
         split: `SPLIT_COLUMNS`, in the order of the catalog.
         pairs: duplicates, columns `first`, `second`, `correlation` and `kind`.
     """
-    wrong = [Example((path,), WRONG_LABEL) for path in split.loc[split["reason"] == WRONG_LABEL, "path"]]
+    wrong = [((path,), WRONG_LABEL) for path in split.loc[split["reason"] == WRONG_LABEL, "path"]]
     return [*_leaked(split, pairs), *_two_labels(split, pairs), *wrong]
 
 
@@ -140,14 +130,14 @@ def _leaked(split: pd.DataFrame, pairs: pd.DataFrame) -> Iterator[Example]:
         ordered = found.sort_values(["correlation", "first", "second"])
         chosen = ordered.iloc[[0]] if kind == EQUAL else ordered.iloc[sorted({0, len(ordered) - 1})]
         for first, second, correlation in zip(chosen["first"], chosen["second"], chosen["correlation"], strict=True):
-            yield Example((paths[first], paths[second]), f"{name}, {kind}, correlation {correlation:.3f}")
+            yield (paths[first], paths[second]), f"{name}, {kind}, correlation {correlation:.3f}"
 
 
 def _two_labels(split: pd.DataFrame, pairs: pd.DataFrame) -> Iterator[Example]:
     paths, classes = split["path"].to_numpy(), split["class"].to_numpy()
     found = pairs[classes[pairs["first"]] != classes[pairs["second"]]]
     for first, second, kind in zip(found["first"], found["second"], found["kind"], strict=True):
-        yield Example((paths[first], paths[second]), f"{classes[first]} and {classes[second]}, {kind}")
+        yield (paths[first], paths[second]), f"{classes[first]} and {classes[second]}, {kind}"
 
 
 def _both_ways(pairs: pd.DataFrame) -> pd.DataFrame:
