@@ -50,10 +50,10 @@ def dicom(values, syntax=ExplicitVRLittleEndian, frames=None, **elements):
         data.PixelData = encapsulate(frames)
         data["PixelData"].VR, data["PixelData"].is_undefined_length = "OB", True
     for name, value in elements.items():
-        if value is None:
-            del data[name]
-        else:
+        if value is not None:
             setattr(data, name, value)
+        elif name in data:
+            del data[name]
     buffer = io.BytesIO()
     pydicom.dcmwrite(buffer, data, enforce_file_format=True)
     return buffer.getvalue()

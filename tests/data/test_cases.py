@@ -222,7 +222,6 @@ def test_a_page_of_tiff_is_a_picture_unless_it_is_a_small_copy_or_a_mask(kind):
     content = raster("TIFF", pages)
     if kind:  # of the last page, whose first tag becomes that of its kind
         place = content.rindex(struct.pack("<HHI", 256, 4, 1))
-        width, height = content[place + 8 : place + 12], content[place + 20 : place + 24]
         content = content[:place] + struct.pack("<HHIHH", 254, 3, 1, kind, 0) + content[place + 12 :]
 
     found = read(content)

@@ -3,6 +3,7 @@
 import logging
 import warnings
 from collections.abc import Iterator
+from math import isfinite
 from typing import Any
 
 import nibabel
@@ -11,7 +12,7 @@ from nibabel.orientations import apply_orientation, io_orientation
 from numpy.typing import NDArray
 from PIL import Image
 
-from brain_tumor.data.pixels import MAX_PIXELS, Picture, Pixels, check_size, contrast, to_grey
+from brain_tumor.data.pixels import MAX_PIXELS, MAX_RATIO, Picture, Pixels, check_size, contrast, to_grey
 from brain_tumor.errors import UserError
 
 ISOTROPIC = 1.2
@@ -59,7 +60,7 @@ def nifti_pictures(name: str, content: bytes | bytearray, most: int) -> Iterator
         low, high = contrast(_scaled(values.ravel()[:: max(1, values.size // 1_000_000)], *scaling))
         volume = apply_orientation(values.T, orientation)
         axis = slice_axis(volume.shape, spacings)
-        second, first = np.delete(spacings, axis)
+        second, first = map(float, np.delete(spacings, axis))
         for index, plane in enumerate(np.moveaxis(volume, axis, 0)):
             # In canonical order the axes run to the right, the front and the top. Turned so, the front or the top of
             # the head is up, and the patient's right side is left, as radiologists look at slices.
@@ -93,11 +94,12 @@ def slice_axis(shape: tuple[int, ...], spacings: NDArray[np.floating]) -> int:
 
 def _square_pixels(name: str, grey: Pixels, row_spacing: float, column_spacing: float) -> Pixels:
     """Scale the axis with the larger spacing, so that a millimetre is as long on both."""
-    ratio = row_spacing / column_spacing if min(row_spacing, column_spacing) > 0 else 1.0
-    if not np.isfinite(ratio) or 1 / 1.01 < ratio < 1.01:
+    smaller, larger = sorted((row_spacing, column_spacing))
+    if not (isfinite(smaller) and isfinite(larger) and smaller > 0) or larger < 1.01 * smaller:
         return grey
     height, width = grey.shape
-    height, width = (round(height * ratio), width) if ratio > 1 else (height, round(width / ratio))
-    if not 0 < height * width <= MAX_PIXELS:
+    factor = larger / smaller
+    if factor > MAX_RATIO or height * width * factor > MAX_PIXELS:
         raise UserError(f"{name}: voxels of {row_spacing:g} x {column_spacing:g}: check the header")
-    return np.asarray(Image.fromarray(grey).resize((width, height), Image.Resampling.BILINEAR))
+    size = (width, round(height * factor)) if row_spacing > column_spacing else (round(width * factor), height)
+    return np.asarray(Image.fromarray(grey).resize(size, Image.Resampling.BILINEAR))
