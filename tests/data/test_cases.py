@@ -37,7 +37,7 @@ def made_values():
     return np.where(inside, 700 + 20 * y + 17 * x + 300 * np.sin(x / 5), 0).astype(np.uint16)
 
 
-DAMAGED = {"badVR", "GDCMJ2K_TextGBR", "JPEG2000-embedded-sequence-delimiter", "JPEG-lossy", "MR_truncated"}
+DAMAGED = {"badVR", "JPEG2000-embedded-sequence-delimiter", "JPEG-lossy", "MR_truncated"}
 """Files of pydicom that its pixel_array does not read either."""
 
 VALUES = made_values()
@@ -354,7 +354,9 @@ except UserError as error:
 
     done = subprocess.run([sys.executable, "-c", code], input=content, capture_output=True, check=True)
 
-    assert done.stdout.decode() == f"file is DICOM in {syntax.name}: pip install 'brain-tumor[dicom]' reads it\n"
+    message = done.stdout.decode()
+    assert f" {syntax.name}: pip install 'brain-tumor[dicom]' reads " in message
+    assert len(message.splitlines()) == 1
     assert not done.stderr
 
 

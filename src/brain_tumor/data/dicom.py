@@ -24,11 +24,10 @@ from pydicom.uid import (
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
-    JPEGExtended12Bit,
     RLELossless,
 )
 
-from brain_tumor.data.headers import jpeg2000_stream, jpeg_stream
+from brain_tumor.data.headers import jpeg2000_size, jpeg_size
 from brain_tumor.data.pixels import Picture, Pixels, check_size, contrast, one_line, to_grey, unpacked
 from brain_tumor.errors import UserError
 
@@ -47,21 +46,23 @@ DECODING, DECODING_COMPRESSED = 14, 24
 LEAST_SHOWN = 0.25
 """Share of a window that has to be in use; of one that is too wide, few greys would be left."""
 
+EXTRA = "'brain-tumor[dicom]'"
+
 MRI = "MR"
 
-_KEYWORDS = {0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData", 0x7FE00010: "PixelData"}
 DIRECTORY = b"1.2.840.10008.1.3.10\2\0"
 """What a DICOMDIR has in its head: its class, and the next element."""
 
+_KEYWORDS = {0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData", 0x7FE00010: "PixelData"}
 _EXPLICIT = (b"OB\0\0", b"OW\0\0", b"OF\0\0", b"OD\0\0", b"UN\0\0")
 _NO_PREAMBLE = re.compile(rb"[\2\x08]\0.\0(?:[A-Z]{2}|..\0\0)|\0[\2\x08]\0.[A-Z]{2}", re.DOTALL)
 
 # Stems of DICOM's terms (PS3.16, annex L) and of what scanners write. What names a head, too, stays one.
 _HEAD = re.compile(r"BRAIN|HEAD|SKULL|NEURO|CRANI|CEREB|ENCEPH|PITUIT|SELLA|ORBIT|FACE")
 _NO_HEAD = re.compile(
-    r"ABD|PELVI|CHEST|THOR|BREAST|MAMM|SPINE|LUMB|CERVI|SACR|COCCY|NECK|KNEE|ANKLE|FOOT|FEET|HAND|WRIST|ELBOW|SHOULDER"
+    r"ABD|PELVI|CHEST|THORA|BREAST|MAMM|SPINE|LUMB|CERVI|SACR|COCCY|NECK|KNEE|ANKLE|FOOT|FEET|HAND|WRIST|ELBOW|SHOULDER"
     r"|CLAVIC|SCAPUL|HUMER|FEMUR|TIBIA|FIBUL|PATELL|FOREARM|FINGER|THUMB|THIGH|CALF|EXTREMIT|HEART|CARDI|LUNG|LIVER"
-    r"|KIDNEY|RENAL|PANCREA|SPLEEN|PROSTAT|BLADDER|UTER|OVAR|TESTI|STERNUM|AORTA|\b(?:ARM|LEG|HIP|RIB|TOE)S?\b"
+    r"|KIDNEY|RENAL|PANCREA|SPLEEN|PROSTAT|BLADDER|\bUTER|\bOVAR|\bTESTI|STERNUM|AORTA|\b(?:ARM|LEG|HIP|RIB|TOE)S?\b"
 )
 
 # Of odd values in a header. For the whole process, because filters are not safe for threads.
@@ -132,27 +133,33 @@ def dicom_pictures(name: str, content: bytes, most: int) -> Iterator[Picture]:
     content = _inflated(name, content, most)
     data, place = _header(name, content)
     keyword, vr, pixels = _pixel_data(name, content, data, place)
+    syntax = _transfer_syntax(data)
     frames = int(data.get("NumberOfFrames") or 1)
     samples, rows, columns = int(data.get("SamplesPerPixel") or 1), int(data.Rows), int(data.Columns)
     if samples not in (1, 3):
         raise UserError(f"{name} has {samples} samples a pixel, expected 1 or 3")
-    syntax = _transfer_syntax(data)
     if data.get("PhotometricInterpretation") == "PALETTE COLOR":
         samples = 3
     sample_bytes = 2 * (int(data.BitsAllocated) // 8) + (DECODING_COMPRESSED if syntax.is_encapsulated else DECODING)
     check_size(name, rows, columns, frames, samples * sample_bytes, most)
     options = as_pixel_options(data, transfer_syntax_uid=syntax, pixel_keyword=keyword, pixel_vr=vr)
-    decoded = _decompressed if syntax.is_encapsulated else _native
-    modality = _text(data, "Modality").upper() or None
-    for number, values in enumerate(decoded(name, pixels, frames, options)):
-        grey = _grey(data, values)
-        yield Picture(grey, None if frames == 1 else number, modality, reason=_reason(data))
+    if syntax.is_encapsulated:
+        decoded = _decompressed(name, content, pixels.start, options)
+    else:
+        decoded = _native(memoryview(content)[pixels], options)
+    for number, values in enumerate(decoded):
+        yield Picture(
+            _grey(data, values),
+            frame=None if frames == 1 else number,
+            modality=_text(data, "Modality").upper() or None,
+            reason=_reason(data),
+        )
 
 
 def _header(name: str, content: bytes) -> tuple[pydicom.Dataset, int]:
     """What comes before the pixels, and where it ends."""
     file = _Bounded(name, content)
-    data = pydicom.dcmread(file, force=True, stop_before_pixels=True)
+    data = pydicom.dcmread(file, defer_size=MAX_ELEMENT, force=True, stop_before_pixels=True)
     place = file.tell()
     for element in data.values():
         describes = element.tag.group in (0x08, 0x18, 0x20) or 0x28_0000 <= element.tag < 0x28_2000
@@ -164,14 +171,14 @@ def _header(name: str, content: bytes) -> tuple[pydicom.Dataset, int]:
 class _Bounded(io.BytesIO):
     """A file that gives up after `MAX_READS`, and gives no rest of unknown length."""
 
-    def __init__(self, name: str, content: bytes | memoryview) -> None:
+    def __init__(self, name: str, content: bytes) -> None:
         super().__init__(content)
-        self.name, self.reads = name, 0
+        self.told, self.reads = name, 0
 
     def read(self, size: int | None = -1, /) -> bytes:
         self.reads += 1
         if self.reads > MAX_READS or size is None or size < 0:
-            raise UserError(f"{self.name} has a header that is not read: more than {MAX_READS:,} elements, or damaged")
+            raise UserError(f"{self.told} has more than {MAX_READS:,} elements, or is damaged: replace or remove it")
         return super().read(size)
 
 
@@ -188,8 +195,8 @@ def _inflated(name: str, content: bytes, most: int) -> bytes:
     return meta + unpacked(name, pieces, most // 3)
 
 
-def _pixel_data(name: str, content: bytes, data: pydicom.Dataset, place: int) -> tuple[str, str | None, memoryview]:
-    """The keyword and type of the element of the pixels, and its value."""
+def _pixel_data(name: str, content: bytes, data: pydicom.Dataset, place: int) -> tuple[str, str | None, slice]:
+    """The keyword and type of the element of the pixels, and where its value is."""
     little = data.original_encoding[1]
     head = content[place : place + 12].ljust(12, b"\0")
     group, element = struct.unpack_from("<HH" if little else ">HH", head)
@@ -197,11 +204,11 @@ def _pixel_data(name: str, content: bytes, data: pydicom.Dataset, place: int) ->
     if keyword is None or "Rows" not in data:
         raise UserError(f"{name} is DICOM without pixels, or damaged: remove it")
     vr = head[4:6].decode() if head[4:8] in _EXPLICIT else None
-    start = 12 if vr else 8
-    (length,) = struct.unpack_from("<I" if little else ">I", head, start - 4)
+    start = place + (12 if vr else 8)
+    (length,) = struct.unpack_from("<I" if little else ">I", content, start - 4)
     if not length:
         raise UserError(f"{name} is DICOM with empty pixel data: remove it")
-    return keyword, vr, memoryview(content)[place + start :][:length]
+    return keyword, vr, slice(start, start + length)
 
 
 def _transfer_syntax(data: pydicom.Dataset) -> UID:
@@ -210,54 +217,59 @@ def _transfer_syntax(data: pydicom.Dataset) -> UID:
     return UID(data.file_meta.get("TransferSyntaxUID") or guess)
 
 
-def _native(_: str, pixels: memoryview, frames: int, options: dict[str, Any]) -> Iterator[NDArray[Any]]:
+def _native(pixels: memoryview, options: dict[str, Any]) -> Iterator[NDArray[Any]]:
     decoder = get_decoder(options["transfer_syntax_uid"])
-    return (decoder.as_array(pixels, index=number, **options)[0] for number in range(frames))
+    return (decoder.as_array(pixels, index=number, **options)[0] for number in range(options["number_of_frames"]))
 
 
-def _decompressed(name: str, pixels: memoryview, frames: int, options: dict[str, Any]) -> Iterator[NDArray[Any]]:
+def _decompressed(name: str, content: bytes, start: int, options: dict[str, Any]) -> Iterator[NDArray[Any]]:
     """Each frame by itself, once its own header has been looked at."""
     syntax: UID = options["transfer_syntax_uid"]
     try:
         decoder = get_decoder(syntax)
     except NotImplementedError:
         raise UserError(f"{name} is DICOM in {syntax.name}, which is not read: convert it") from None
-    extra = any("pylibjpeg" in missing for missing in decoder.missing_dependencies)
-    options = {key: value for key, value in options.items() if key != "extended_offsets"} | {"number_of_frames": 1}
+    if not decoder.is_available:
+        raise UserError(f"{name} is DICOM in {syntax.name}: pip install {EXTRA} reads it")
+    lacks_extra = syntax != RLELossless and any("pylibjpeg" in missing for missing in decoder.missing_dependencies)
+    single = {key: value for key, value in options.items() if key != "extended_offsets"} | {"number_of_frames": 1}
+    file = _Bounded(name, content)
+    file.seek(start)
     size = 0
-    for frame in generate_frames(_Bounded(name, pixels), number_of_frames=frames):
+    for frame in generate_frames(file, number_of_frames=options["number_of_frames"]):
         size += len(frame)
-        bits = _checked_bits(name, frame, size, options)
-        if not decoder.is_available or (extra and syntax == JPEGExtended12Bit and bits > 8):
-            raise UserError(f"{name} is DICOM in {syntax.name}: pip install 'brain-tumor[dicom]' reads it")
-        yield decoder.as_array(encapsulate([frame], has_bot=False), index=0, **options)[0]
+        _check_frame(name, frame, size, options)
+        try:
+            values, _ = decoder.as_array(encapsulate([frame], has_bot=False), index=0, **single)
+        except Exception:  # for what a decoder does not know, it raises what it raises for damaged files
+            if lacks_extra:
+                raise UserError(
+                    f"{name} cannot be decoded from {syntax.name}: pip install {EXTRA} reads more, else replace it"
+                ) from None
+            raise
+        yield values
 
 
-def _checked_bits(name: str, frame: bytes, size: int, options: dict[str, Any]) -> int:
-    """The bits of a sample as a frame itself has them; 0 where it does not tell.
+def _check_frame(name: str, frame: bytes, size: int, options: dict[str, Any]) -> None:
+    """Refuse a frame that is larger than the DICOM header says, or takes long to decode.
 
     Args:
         name: of the file.
         frame: as it is stored.
-        size: of all frames so far.
-        options: what the DICOM header says.
-
-    Raises:
-        UserError: it is larger than the header says, or takes long to decode.
+        size: bytes of all frames so far.
+        options: what the header says.
     """
     rows, columns, syntax = options["rows"], options["columns"], options["transfer_syntax_uid"]
     if syntax == RLELossless:
         plain = rows * columns * options["samples_per_pixel"] * options["bits_allocated"] // 8
         if size > MAX_RLE or len(frame) > 2 * plain + 1000:
             raise UserError(f"{name} has {size:,} bytes in {syntax.name}, too many to be read: convert it")
-        return 0
-    stream = jpeg2000_stream(frame) if "2000" in syntax.name else jpeg_stream(name, frame)
-    if (stream.rows, stream.columns) != (rows, columns):
+        return
+    found = jpeg2000_size(frame) if "2000" in syntax.name else jpeg_size(name, frame)
+    if found != (rows, columns):
         raise UserError(
-            f"{name}: a picture of {stream.rows} x {stream.columns} pixels in a file of {rows} x {columns}: the header "
-            "is damaged"
+            f"{name}: a stream of {found[0]} x {found[1]} pixels in a file of {rows} x {columns}: the header is damaged"
         )
-    return stream.bits
 
 
 def _grey(data: pydicom.Dataset, values: NDArray[Any]) -> Pixels:
@@ -275,7 +287,7 @@ def _grey(data: pydicom.Dataset, values: NDArray[Any]) -> Pixels:
             values = apply_modality_lut(values, data).astype(np.float32)
         else:
             slope, intercept = _first(data, "RescaleSlope"), _first(data, "RescaleIntercept")
-            values = values * np.float32(1 if slope is None else slope) + np.float32(intercept or 0)
+            values = values.astype(np.float32) * np.float32(1 if slope is None else slope) + np.float32(intercept or 0)
         values[padding] = np.nan
         grey = _windowed(data, values)
     if data.get("PhotometricInterpretation") == "MONOCHROME1" or data.get("PresentationLUTShape") == "INVERSE":
@@ -286,14 +298,13 @@ def _grey(data: pydicom.Dataset, values: NDArray[Any]) -> Pixels:
 
 def _padding(data: pydicom.Dataset, values: NDArray[Any]) -> NDArray[np.bool_]:
     """Where a frame shows nothing (PS3.3 C.7.5.1.1.2)."""
+    bits = 8 * values.itemsize
     bounds = [_first(data, key) for key in ("PixelPaddingValue", "PixelPaddingRangeLimit")]
     known = [bound for bound in bounds if bound is not None]
     if not known or values.dtype.kind == "f":
         return np.zeros(values.shape, bool)
     if values.dtype.kind == "i":  # written as unsigned by some
-        known = [
-            bound - 2.0 ** int(data.BitsAllocated) * (bound >= 2 ** (int(data.BitsAllocated) - 1)) for bound in known
-        ]
+        known = [bound - 2.0**bits if bound >= 2.0 ** (bits - 1) else bound for bound in known]
     return np.asarray((values >= min(known)) & (values <= max(known)))
 
 
@@ -305,15 +316,14 @@ def _windowed(data: pydicom.Dataset, values: NDArray[np.float32]) -> Pixels:
     darkest, brightest = contrast(values)
     centre, width = _first(data, "WindowCenter"), _first(data, "WindowWidth")
     function = _text(data, "VOILUTFunction").upper()
-    if centre is not None and width is not None and width > (0 if function else 1):
-        if function in ("", "LINEAR"):
-            centre, width = centre - 0.5, width - 1
-        low, high = centre - width / 2, centre + width / 2
+    linear = function not in ("SIGMOID", "LINEAR_EXACT")
+    if centre is not None and width is not None and width > linear:
+        low, high = (centre - linear / 2 + sign * (width - linear) / 2 for sign in (-1, 1))
         if min(high, brightest) - max(low, darkest) >= LEAST_SHOWN * (high - low):
             if function == "SIGMOID":
                 return to_grey(1 / (1 + np.exp(-4 * (values - centre) / width)), 0, 1)
             return to_grey(values, low, high)
-    elif data.get("VOILUTSequence"):
+    if data.get("VOILUTSequence"):
         shown = apply_voi(np.nan_to_num(values, nan=darkest).round().astype(np.int32), data)
         return to_grey(shown, 0, 2 ** int(data.VOILUTSequence[0].LUTDescriptor[2]) - 1)
     return to_grey(values, darkest, brightest)

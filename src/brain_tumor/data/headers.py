@@ -3,7 +3,7 @@
 import re
 import struct
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from brain_tumor.data.pixels import MAX_FRAMES, MAX_PIXELS
 from brain_tumor.errors import UserError
@@ -33,15 +33,6 @@ _TIFF_NUMBERS = {3: "H", 4: "I", 16: "Q"}
 _TIFF_BYTES = (1, 2, 7)
 
 
-class Stream(NamedTuple):
-    """A compressed picture, as its own header has it; 0 where it does not tell."""
-
-    rows: int = 0
-    columns: int = 0
-    bits: int = 0
-    samples: int = 0
-
-
 def check_chunks(name: str, content: bytes | bytearray) -> None:
     """Count the chunks of a PNG or WebP file.
 
@@ -59,13 +50,13 @@ def check_chunks(name: str, content: bytes | bytearray) -> None:
     raise UserError(f"{name} has more than {MAX_MARKS:,} chunks: save it anew")
 
 
-def jpeg_stream(name: str, content: bytes | bytearray) -> Stream:
-    """The header of a JPEG or JPEG-LS stream; of several frame headers, the largest values.
+def jpeg_size(name: str, content: bytes | bytearray) -> tuple[int, int]:
+    """Rows and columns of a JPEG or JPEG-LS stream; of several frame headers, the largest, and 0 where there is none.
 
     Raises:
         UserError: more than `MAX_SEGMENTS`, more than `MAX_SCANS` scans, or too many for so large a picture.
     """
-    found, scans, place = Stream(), 0, 2
+    rows, columns, scans, place = 0, 0, 0, 2
     for _ in range(MAX_SEGMENTS):
         marker = _JPEG_MARKER.search(content, place)
         if not marker or marker[1][0] == _JPEG_END:
@@ -73,24 +64,23 @@ def jpeg_stream(name: str, content: bytes | bytearray) -> Stream:
         start = marker.end()
         place = start + int.from_bytes(content[start : start + 2], "big")
         scans += marker[1][0] == _JPEG_SCAN
-        if marker[1][0] in _JPEG_FRAMES and len(content) >= start + 8:
-            bits, rows, columns, samples = struct.unpack_from(">BHHB", content, start + 2)
-            found = Stream(*map(max, found, (rows, columns, bits, samples)))
+        if marker[1][0] in _JPEG_FRAMES and len(content) >= start + 7:
+            found = struct.unpack_from(">HH", content, start + 3)
+            rows, columns = max(rows, found[0]), max(columns, found[1])
     else:
         raise UserError(f"{name} has more than {MAX_SEGMENTS:,} segments: save it anew")
-    _check_scans(name, scans, found.rows * found.columns)
-    return found
+    _check_scans(name, scans, rows * columns)
+    return rows, columns
 
 
-def jpeg2000_stream(content: bytes | bytearray) -> Stream:
-    """The header of a JPEG 2000 stream; of several in a file of boxes, the largest values."""
-    found = Stream()
+def jpeg2000_size(content: bytes | bytearray) -> tuple[int, int]:
+    """Rows and columns of a JPEG 2000 stream; of several in a file of boxes, the largest, and 0 where there is none."""
+    rows = columns = 0
     for place in [0] if content.startswith(_J2K_SIZE) else [match.start() for match in re.finditer(_J2K_SIZE, content)]:
-        if len(content) >= place + 43:
+        if len(content) >= place + 24:
             right, bottom, left, top = struct.unpack_from(">4I", content, place + 8)
-            samples, depth = struct.unpack_from(">HB", content, place + 40)
-            found = Stream(*map(max, found, (bottom - top, right - left, depth % 128 + 1, samples)))
-    return found
+            rows, columns = max(rows, bottom - top), max(columns, right - left)
+    return rows, columns
 
 
 def tiff_pages(name: str, content: bytes | bytearray) -> list[dict[int, int]]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import ExifTags, Image, _imaging
 
-from brain_tumor.data.headers import TIFF_KIND, TIFF_PHOTOMETRIC, check_chunks, jpeg_stream, tiff_pages
+from brain_tumor.data.headers import TIFF_KIND, TIFF_PHOTOMETRIC, check_chunks, jpeg_size, tiff_pages
 from brain_tumor.data.pixels import Picture, Pixels, check_size, contrast, to_grey
 from brain_tumor.errors import UserError
 
@@ -67,7 +67,7 @@ def raster_pictures(name: str, content: bytes | bytearray, most: int) -> Iterato
     """
     pages: list[dict[int, int]] = []
     if content[:2] == b"\xff\xd8":
-        jpeg_stream(name, content)
+        jpeg_size(name, content)
     elif content[:2] in (b"II", b"MM"):
         pages = tiff_pages(name, content)
     elif content[:4] in (b"\x89PNG", b"RIFF"):
