@@ -28,8 +28,8 @@ from torch import Tensor
 
 from brain_tumor.data.arrays import open_arrays
 from brain_tumor.data.catalog import read_split
+from brain_tumor.data.formats.pixels import to_grey
 from brain_tumor.data.images import Pixels, prepare_images
-from brain_tumor.data.pixels import to_grey
 from brain_tumor.errors import UserError
 from brain_tumor.evaluation.ood import fit
 from brain_tumor.model.classifier import Classifier, load_classifier

@@ -25,7 +25,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from brain_tumor.data.decoding import is_picture, pictures
+from brain_tumor.data.formats.decoding import is_picture, pictures
 from brain_tumor.data.images import Reader, read_image
 from brain_tumor.errors import UserError
 
@@ -332,6 +332,7 @@ def test_the_data_of_a_pair_are_told_by_their_name():
 def test_neither_names_nor_headers_break_a_line():
     message = error_of(b"\x1b", "file\n\x1b[31m\udcff.png")
     assert "no known format" in message
+    assert r"\n\x1b[31m\udcff" in message
     (picture,) = read(dicom(VALUES, BodyPartExamined="KNEE\n\x1b[31m"))
     assert picture.reason.isprintable()
 
@@ -343,7 +344,7 @@ def test_a_compression_that_is_not_read_names_itself_and_what_reads_it(syntax):
     code = """
 import sys
 sys.modules["pylibjpeg"] = None
-from brain_tumor.data.decoding import pictures
+from brain_tumor.data.formats.decoding import pictures
 from brain_tumor.errors import UserError
 try:
     list(pictures("file", sys.stdin.buffer.read()))

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from made import dicom, nifti, raster
 
-from brain_tumor.data import decoding, pixels
-from brain_tumor.data.decoding import pictures, read_bytes
-from brain_tumor.data.nifti import slice_axis
+from brain_tumor.data.formats import decoding, pixels
+from brain_tumor.data.formats.decoding import pictures, read_bytes
+from brain_tumor.data.formats.nifti import slice_axis
 from brain_tumor.errors import UserError
 
 

@@ -16,7 +16,7 @@ from made import dicom, nifti, raster
 from PIL import Image
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless, JPEGBaseline8Bit, RLELossless
 
-from brain_tumor.data.decoding import pictures
+from brain_tumor.data.formats.decoding import pictures
 from brain_tumor.data.images import Reader
 from brain_tumor.errors import UserError
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
-from brain_tumor.data.decoding import pictures, read_bytes
-from brain_tumor.data.pixels import Pixels as Pixels
+from brain_tumor.data.formats.decoding import pictures, read_bytes
+from brain_tumor.data.formats.pixels import Pixels as Pixels
 from brain_tumor.errors import UserError
 
 _MASK_SIDE = 256

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from brain_tumor.data.catalog import IMAGE_SUFFIXES
-from brain_tumor.data.decoding import MAX_BYTES, is_picture, pictures, read_bytes, slice_of
-from brain_tumor.data.dicom import Slice
-from brain_tumor.data.pixels import Picture
+from brain_tumor.data.formats.decoding import MAX_BYTES, is_picture, pictures, read_bytes, slice_of
+from brain_tumor.data.formats.dicom import Slice
+from brain_tumor.data.formats.pixels import Picture
 
 __all__ = ["MAX_BYTES", "SUFFIXES", "Picture", "Source", "is_picture", "pictures", "read_bytes", "sources"]
 

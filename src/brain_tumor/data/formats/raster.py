@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import ExifTags, Image, _imaging
 
-from brain_tumor.data.headers import TIFF_KIND, TIFF_PHOTOMETRIC, check_chunks, jpeg_size, tiff_pages
-from brain_tumor.data.pixels import Picture, Pixels, check_size, contrast, to_grey
+from brain_tumor.data.formats.headers import TIFF_KIND, TIFF_PHOTOMETRIC, check_chunks, jpeg_size, tiff_pages
+from brain_tumor.data.formats.pixels import Picture, Pixels, check_size, contrast, to_grey
 from brain_tumor.errors import UserError
 
 FORMATS = ("BMP", "JPEG", "PNG", "TIFF", "WEBP")

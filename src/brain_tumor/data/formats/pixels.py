@@ -111,5 +111,5 @@ def unpacked(name: str, pieces: Iterable[bytes], most: int) -> bytearray:
 
 def one_line(text: str, most: int = 200) -> str:
     """Text from a file or its name that neither breaks a line nor reaches a terminal's controls."""
-    printable = "".join(sign if sign.isprintable() else "?" for sign in " ".join(text.split()))
-    return printable if len(printable) <= most else f"{printable[:most].rpartition(' ')[0] or printable[:most]} ..."
+    text = "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
+    return text if len(text) <= most else f"{text[:most].rpartition(' ')[0] or text[:most]} ..."

@@ -5,7 +5,7 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
-from brain_tumor.data.pixels import MAX_FRAMES, MAX_PIXELS
+from brain_tumor.data.formats.pixels import MAX_FRAMES, MAX_PIXELS
 from brain_tumor.errors import UserError
 
 MAX_MARKS = 100_000

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from brain_tumor.data.dicom import DIRECTORY, Slice, dicom_pictures, dicom_slice, is_dicom
-from brain_tumor.data.nifti import is_nifti, nifti_pictures
-from brain_tumor.data.pixels import MAX_RATIO, Picture, one_line, unpacked
-from brain_tumor.data.raster import is_raster, raster_pictures
+from brain_tumor.data.formats.dicom import DIRECTORY, Slice, dicom_pictures, dicom_slice, is_dicom
+from brain_tumor.data.formats.nifti import is_nifti, nifti_pictures
+from brain_tumor.data.formats.pixels import MAX_RATIO, Picture, one_line, unpacked
+from brain_tumor.data.formats.raster import is_raster, raster_pictures
 from brain_tumor.errors import UserError
 
 MAX_BYTES = 2**29
@@ -105,8 +105,8 @@ def pictures(name: str, content: bytes | bytearray, most: int = MAX_MEMORY) -> I
         raise
     # Parsers of these formats let all kinds of exceptions through for damaged files, so none can be named here.
     except Exception as error:
-        reason = one_line(str(error)) or type(error).__name__
-        raise UserError(f"{name} cannot be read ({reason}): replace or remove it") from None
+        reason = one_line(" ".join(str(error).split())) or type(error).__name__
+        raise UserError(f"{name} cannot be read as an image ({reason}): replace or remove it") from None
 
 
 def _decoded(name: str, content: bytes | bytearray, most: int) -> Iterator[Picture]:
@@ -125,10 +125,10 @@ def _guess(name: str, head: bytes | bytearray) -> str:
         return "is a directory of DICOM files: name its folder"
     if head[:4] in _PAIR or name.lower().endswith((".img", ".img.gz")):
         return "is one half of an ANALYZE or NIfTI pair, which is not read: convert it to one .nii file"
-    found = (text for beginning, text in _OTHERS.items() if head.startswith(beginning))
-    return next(
-        (f"is {text}" for text in found), "cannot be read (of no known format, or damaged): replace or remove it"
-    )
+    for beginning, text in _OTHERS.items():
+        if head.startswith(beginning):
+            return f"is {text}"
+    return "cannot be read as an image (of no known format, or damaged): replace or remove it"
 
 
 def _head_of(path: Path) -> bytes | bytearray:

@@ -27,8 +27,8 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from brain_tumor.data.headers import jpeg2000_size, jpeg_size
-from brain_tumor.data.pixels import Picture, Pixels, check_size, contrast, one_line, to_grey, unpacked
+from brain_tumor.data.formats.headers import jpeg2000_size, jpeg_size
+from brain_tumor.data.formats.pixels import Picture, Pixels, check_size, contrast, one_line, to_grey, unpacked
 from brain_tumor.errors import UserError
 
 MAX_READS = 300_000
@@ -339,7 +339,7 @@ def _first(data: pydicom.Dataset, keyword: str) -> float | None:
 
 
 def _text(data: pydicom.Dataset, keyword: str) -> str:
-    return one_line(str(data.get(keyword) or ""))
+    return one_line(" ".join(str(data.get(keyword) or "").split()))
 
 
 def _reason(data: pydicom.Dataset) -> str | None:

@@ -6,13 +6,11 @@ from collections.abc import Iterator
 from math import isfinite
 from typing import Any
 
-import nibabel
 import numpy as np
-from nibabel.orientations import apply_orientation, io_orientation
 from numpy.typing import NDArray
 from PIL import Image
 
-from brain_tumor.data.pixels import MAX_PIXELS, MAX_RATIO, Picture, Pixels, check_size, contrast, to_grey
+from brain_tumor.data.formats.pixels import MAX_PIXELS, MAX_RATIO, Picture, Pixels, check_size, contrast, to_grey
 from brain_tumor.errors import UserError
 
 ISOTROPIC = 1.2
@@ -22,8 +20,7 @@ DECODING = 16
 """Bytes that a voxel of a slice takes while it is read."""
 
 # nibabel tells of odd values in a header on stderr.
-logging.getLogger("nibabel").addHandler(logging.NullHandler())
-logging.getLogger("nibabel.global").handlers.clear()
+logging.getLogger("nibabel.global").disabled = True
 warnings.filterwarnings("ignore", module=r"nibabel\b")
 
 
@@ -44,6 +41,10 @@ def nifti_pictures(name: str, content: bytes | bytearray, most: int) -> Iterator
         UserError: no grey values, too large, or a header that cannot be.
         Exception: what nibabel raises for a damaged file.
     """
+    # Here, because nibabel imports SciPy, which no stage needs that reads no volume.
+    import nibabel
+    from nibabel.orientations import apply_orientation, io_orientation
+
     kind = nibabel.Nifti1Header if content[344:348] == b"n+1\0" else nibabel.Nifti2Header
     header = kind(bytes(content[: kind.template_dtype.itemsize]))  # type: ignore[no-untyped-call]
     shape, dtype = header.get_data_shape(), header.get_data_dtype()
