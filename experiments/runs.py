@@ -1,98 +1,96 @@
-"""The table of queued runs, `experiments/runs.csv`: what each changed, its scores, and how long it took.
+"""The table of runs, `experiments/runs.csv`: what each changed against the commit it started from, and its scores.
 
-Run from the project's root after `dvc queue start`. Runs that the table has already stay in it, so that what was
-learned outlives the queue.
+Run from the project's root after `dvc queue start`. Rows of earlier runs stay, so that what was learned outlives the
+queue. Prints the new ones, runs that differ only in their seed together.
 
-    dvc exp run --queue -S train.learning_rate=1e-3
+    dvc exp run --queue -S 'train.learning_rate=3e-4,1e-3' -S 'seed=17,18,19'
     dvc queue start
     python experiments/runs.py
 """
 
-import json
 import subprocess
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import tables
-from ruamel.yaml import YAML
 
-from brain_tumor.data.catalog import HEALTHY
 from brain_tumor.errors import UserError
-from brain_tumor.param_changes import changes
+from brain_tumor.files import flattened, write_csv
+from brain_tumor.params import load_params
 from brain_tumor.stage import stage
 
 TABLE = Path("experiments/runs.csv")
-TASKS = Path(".dvc/tmp/exps/run")
 SCORES = {
-    "train": "metrics/split.json",
-    "validation_accuracy": "metrics/train.json",
-    "accuracy": "metrics/evaluate.json",
-    "with_duplicate": "metrics/evaluate.json",
-    "without_duplicate": "metrics/evaluate.json",
-    "external_tumor": "metrics/evaluate.json",
+    "train": ("metrics/split.json", "train"),
+    "validation_accuracy": ("metrics/train.json", "validation_accuracy"),
+    "accuracy": ("metrics/evaluate.json", "accuracy"),
+    "with_duplicate": ("metrics/evaluate.json", "accuracy_with_duplicate"),
+    "without_duplicate": ("metrics/evaluate.json", "accuracy_without_duplicate"),
+    "external_tumor": ("metrics/evaluate.json", "external_tumor"),
+    "notumor": ("metrics/evaluate.json", "classes.notumor.recall"),
 }
-"""Which numbers the table has of a run, and the file that holds each."""
+"""Columns of the table, and the file and name of each metric."""
 
 
 @stage
 def main() -> None:
-    rows = pd.DataFrame([row(file, result) for file, result in finished()])
+    command = [sys.executable, "-m", "dvc", "exp", "show", "--all-commits", "--csv"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=False)
+    if shown.returncode:
+        raise UserError(f"dvc exp show: {shown.stderr.strip()}")
+    parameters = [name for name, _ in flattened(load_params().model_dump())]
+    rows = pd.DataFrame(finished(pd.read_csv(StringIO(shown.stdout), dtype=str, keep_default_na=False), parameters))
     if rows.empty:
-        raise UserError(f"{TASKS}: no queued run has come to its end: `dvc queue status` says what became of them")
-    print(tables.put(TABLE, rows, ["run", "on"]).to_string(index=False))
+        raise UserError("no run is finished: `dvc queue status` says what became of them")
+    put(TABLE, rows, ["run", "on"])
+    print(over_seeds(rows).to_string())
 
 
-def finished() -> Iterator[tuple[Path, Mapping[str, Any]]]:
-    """The files in which DVC keeps how queued runs ended, the first to end first, and what is in them."""
-    for file in sorted(TASKS.glob("*/*.run"), key=lambda file: file.stat().st_mtime):
-        result = json.loads(file.read_text())
-        if result["result_ref"]:
-            yield file, result
+def finished(shown: pd.DataFrame, parameters: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Runs that have ended, as rows of the table.
 
-
-def row(file: Path, result: Mapping[str, Any]) -> dict[str, Any]:
-    """A run as a row of the table."""
-    commit, baseline = result["result_ref"], result["baseline_rev"]
-    scores = {name: json.loads(_git("show", f"{commit}:{path}")).get(name) for name, path in SCORES.items()}
-    return {
-        "run": result["name"],
-        "on": baseline[:7],
-        "changed": "; ".join(changes(_parameters(baseline), _parameters(commit))),
-        **scores,
-        "notumor": _specificity(commit),
-        "minutes": minutes(file),
-    }
-
-
-def minutes(file: Path) -> float | None:
-    """How long a run took; None where the file system or another `stat` than GNU's does not tell.
-
-    DVC makes the folder of a run when it starts, and writes `file` last. Python tells no time of birth on Linux.
+    Args:
+        shown: what `dvc exp show --csv` prints, all of it text; runs stand below the commit they started from.
+        parameters: the names to compare, `section.name`.
     """
-    told = subprocess.run(["stat", "--format=%W", str(file.parent)], capture_output=True, text=True, check=False)
-    made = 0 if told.returncode else float(told.stdout)
-    return (file.stat().st_mtime - made) / 60 if made > 0 else None
+    for row in shown.to_dict("records"):
+        if row["typ"] == "baseline":
+            baseline = row
+        elif row["State"] not in ("Queued", "Running", "Failed"):
+            changed = {name: _value(row, "params.yaml", name) for name in parameters}
+            yield {
+                "run": row["Experiment"] or row["rev"],
+                "on": baseline["rev"],
+                "changed": "; ".join(
+                    f"{name}={value}"
+                    for name, value in changed.items()
+                    if value != _value(baseline, "params.yaml", name)
+                ),
+                **{name: pd.to_numeric(_value(row, *metric) or None) for name, metric in SCORES.items()},
+            }
 
 
-def _specificity(commit: str) -> float:
-    """Share of the healthy test images called so."""
-    scores = pd.read_csv(StringIO(_git("show", f"{commit}:plots/scores_by_class.csv"))).set_index(["class", "score"])
-    return float(scores["value"].loc[HEALTHY, "sensitivity"])
+def _value(row: Mapping[str, str], file: str, name: str) -> str:
+    """DVC puts the file in front of a name that several files have; what no run has is empty."""
+    return row.get(f"{file}:{name}", row.get(name, ""))
 
 
-def _parameters(commit: str) -> Mapping[str, Any]:
-    parameters: Mapping[str, Any] = YAML(typ="safe", pure=True).load(_git("show", f"{commit}:params.yaml"))
-    return parameters
+def over_seeds(rows: pd.DataFrame) -> pd.DataFrame:
+    """A row for each commit and set of changes but the seed: mean of each score, and the lowest and highest of several."""
+    changed = rows["changed"].str.replace(r"(?:^|; )seed=\d+", "", regex=True).str.removeprefix("; ")
+    groups = rows.assign(changed=changed).groupby(["on", "changed"], sort=False)[list(SCORES)]
+    return groups.agg(lambda scores: f"{scores.mean():.4g} ({scores.min():.4g} to {scores.max():.4g})")
 
 
-def _git(*arguments: str) -> str:
-    result = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
-    if result.returncode:
-        raise UserError(f"git {' '.join(arguments)}: {result.stderr.strip()}: was the run removed?")
-    return result.stdout
+def put(table: Path, rows: pd.DataFrame, key: Sequence[str]) -> pd.DataFrame:
+    """Write rows into a CSV file, in the place of those with the same key; returns the whole table."""
+    if table.exists():
+        rows = pd.concat([pd.read_csv(table), rows]).drop_duplicates(list(key), keep="last")
+    write_csv(table, rows.round(4))
+    return rows
 
 
 if __name__ == "__main__":

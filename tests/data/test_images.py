@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from brain_tumor.data import images
+from brain_tumor.data.formats import raster
 from brain_tumor.data.images import WHOLE, Frame, Reader, head_mask, prepare_images, read_image, read_images
 from brain_tumor.errors import UserError
 
@@ -39,7 +40,7 @@ def in_mode(greys, mode):
     return image
 
 
-@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "LA", "I;16"])
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "LA"])
 def test_the_colour_mode_of_a_file_changes_nothing(tmp_path, greys, mode):
     Image.fromarray(greys).save(tmp_path / "grey.png")
     image = in_mode(greys, mode)
@@ -207,7 +208,7 @@ def cut_off(path):
 BAD = {
     "empty": (lambda path: path.touch(), "is empty"),
     "cut off": (cut_off, "truncated"),
-    "no image": (lambda path: path.write_text("not an image at all"), "cannot identify"),
+    "no image": (lambda path: path.write_text("not an image at all"), "of no known format"),
     "a folder": (lambda path: path.mkdir(), "folder"),
     "not there": (lambda _: None, "is not there"),
     "16 bits cut off": (
@@ -239,7 +240,7 @@ def test_a_bad_file_is_named_in_one_line(tmp_path, make, reason, name):
 def test_an_absurd_number_of_pixels_is_refused_before_it_is_decoded(tmp_path, side, monkeypatch):
     path = tmp_path / "huge.png"
     Image.new("1", (side, side)).save(path)
-    monkeypatch.setattr(images, "_grey", lambda _: pytest.fail("decoded"))
+    monkeypatch.setattr(raster, "_grey", lambda *_: pytest.fail("decoded"))
 
     with pytest.raises(UserError, match="pixels") as caught:
         read_image(path, 32)
@@ -279,3 +280,11 @@ def test_points_of_a_picture_are_located_in_what_was_cut_out():
     points = np.array([[0.25, 0.5], [0.5, 0.75], [0.75, 1.0], [0.0, 0.5]])
 
     assert frame.locate(points).tolist() == [[0, 0], [0.5, 0.5], [1, 1], [-0.5, 0]]
+
+
+def test_more_than_8_bits_are_scaled_by_percentiles(tmp_path, greys):
+    Image.fromarray(greys.astype(np.uint16) * 257).save(tmp_path / "wide.png")
+    low, high = np.percentile(greys, (0.5, 99.5))
+
+    expected = ((greys - low) / (high - low)).clip(0, 1) * 255
+    np.testing.assert_allclose(images.decode(tmp_path / "wide.png"), expected, atol=1)

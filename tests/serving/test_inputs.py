@@ -1,257 +1,100 @@
-import gzip
-import io
-import os
-import resource
-import time
-
-import nibabel
 import numpy as np
-import pydicom
 import pytest
-from PIL import Image
-from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
+from made import dicom, raster
 
 from brain_tumor.errors import UserError
-from brain_tumor.serving import inputs
-from brain_tumor.serving.inputs import pictures, read_bytes, slice_axis
+from brain_tumor.serving.inputs import sources
+
+SAGITTAL, AXIAL = [0, 1, 0, 0, 0, -1], [1, 0, 0, 0, 1, 0]
 
 
-def raster(form, pixels):
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, form)
-    return buffer.getvalue()
+def write(folder, name, place, level, axes=AXIAL, **elements):
+    """A slice of a series, of one grey within a dark frame."""
+    values = np.full((8, 8), level, np.uint16)
+    values[0] = 0
+    normal = np.cross(axes[:3], axes[3:])
+    header = {
+        "SeriesInstanceUID": "1.2.3",
+        "SeriesDescription": "T1 ax",
+        "ImageOrientationPatient": axes,
+        "ImagePositionPatient": list(map(float, normal * place)),
+        "WindowCenter": 500,
+        "WindowWidth": 1000,
+    }
+    (folder / name).write_bytes(dicom(values, **(header | elements)))
 
 
-def dicom(values, **elements):
-    """An MR file with 16-bit values, (rows, columns) or (frames, rows, columns)."""
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = MRImageStorage
-    meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=["test"])
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    data = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
-    data.Rows, data.Columns = values.shape[-2:]
-    if values.ndim == 3:
-        data.NumberOfFrames = len(values)
-    data.SamplesPerPixel, data.PhotometricInterpretation, data.Modality = 1, "MONOCHROME2", "MR"
-    data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 16, 16, 15, 0
-    data.PixelData = values.astype("<u2").tobytes()
-    for name, value in elements.items():
-        setattr(data, name, value)
-    buffer = io.BytesIO()
-    pydicom.dcmwrite(buffer, data, enforce_file_format=True)
-    return buffer.getvalue()
+def names(folder, paths):
+    return [[str(path.relative_to(folder)) for path in source.paths] for source in sources(paths)]
 
 
-def nifti(values, spacings=(1, 1, 1), affine=None, compressed=False):
-    image = nibabel.Nifti1Image(values, np.diag([*spacings, 1]) if affine is None else affine)
-    content = image.to_bytes()
-    return gzip.compress(content, mtime=0) if compressed else content
+@pytest.mark.parametrize("axes", [AXIAL, SAGITTAL, [0.8, 0.6, 0, 0, 0, -1]])
+def test_a_series_is_one_volume_in_the_order_of_its_places(tmp_path, rng, axes):
+    places = rng.permutation(7)
+    for number, place in enumerate(places):
+        write(tmp_path, f"IM{number}", 5 * place, 300 + 100 * place, axes, InstanceNumber=number)
+
+    (source,) = sources(sorted(tmp_path.iterdir()))
+
+    assert source.name == str(tmp_path / "T1 ax")
+    assert [path.name for path in source.paths] == [f"IM{number}" for number in np.argsort(places)]
+    found = list(source.pictures())
+    assert [picture.frame for picture in found] == list(range(7))
+    assert np.all(np.diff([int(picture.grey[-1, -1]) for picture in found]) > 0)
 
 
-def read(content):
-    return list(pictures("file", content))
+def test_without_places_the_numbers_of_the_slices_order_them(tmp_path):
+    for name, number in (("a", 10), ("b", 9), ("c", 8)):
+        write(tmp_path, name, 0, 500, InstanceNumber=number, ImagePositionPatient=None)
+
+    assert names(tmp_path, sorted(tmp_path.iterdir())) == [["c", "b", "a"]]
 
 
-@pytest.fixture
-def ramp():
-    return np.arange(12, dtype=np.uint16).reshape(3, 4) * 100
+def test_what_is_no_slice_of_a_series_stands_by_itself(tmp_path):
+    write(tmp_path, "a1", 1, 500)
+    (tmp_path / "a2.png").write_bytes(raster("PNG", np.zeros((8, 8), np.uint8)))
+    write(tmp_path, "a3", 0, 500)
+    write(tmp_path, "b localizer", 2, 500, ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
+    write(tmp_path, "c1 turned", 0, 500, SAGITTAL)
+    write(tmp_path, "c2 turned", 1, 500, SAGITTAL)
+    write(tmp_path, "d CT", 0, 500, Modality="CT")
+    write(tmp_path, "e other", 0, 500, SeriesInstanceUID="1.2.4", SeriesDescription="T2")
+    write(tmp_path, "f none", 0, 500, SeriesInstanceUID=None)
+    (tmp_path / "g damaged").write_bytes((tmp_path / "a1").read_bytes()[:300])
+    (tmp_path / "h empty").touch()
+
+    found = sources(sorted(tmp_path.iterdir()))
+
+    assert names(tmp_path, sorted(tmp_path.iterdir())) == [
+        ["a3", "a1"],
+        ["a2.png"],
+        ["b localizer"],
+        ["c1 turned", "c2 turned"],
+        ["d CT"],
+        ["e other"],
+        ["f none"],
+        ["g damaged"],
+        ["h empty"],
+    ]
+    assert [found[0].name, found[3].name] == [str(tmp_path / "T1 ax"), str(tmp_path / "T1 ax (2)")]
+    assert found[1].name == str(tmp_path / "a2.png")
 
 
-@pytest.mark.parametrize("form", ["PNG", "TIFF", "BMP", "JPEG", "WEBP"])
-def test_raster_formats_are_one_picture(form):
-    pixels = np.full((20, 30), 90, np.uint8)
-    (picture,) = read(raster(form, pixels))
-    assert picture.grey.shape == (20, 30)
-    np.testing.assert_allclose(picture.grey, 90, atol=2)
-    assert picture.frame is None
+def test_a_damaged_slice_is_named(tmp_path):
+    for number in range(3):
+        write(tmp_path, f"IM{number}", number, 500)
+    cut = (tmp_path / "IM1").read_bytes()[:-20]
+    (tmp_path / "IM1").write_bytes(cut)
+    (source,) = sources(sorted(tmp_path.iterdir()))
+
+    with pytest.raises(UserError, match="IM1 cannot be read"):
+        list(source.pictures())
 
 
-def test_dicom_is_rescaled_and_windowed_as_the_standard_says(ramp):
-    window = {"RescaleSlope": 2, "RescaleIntercept": -100, "WindowCenter": 1000, "WindowWidth": 800}
+def test_a_description_is_no_path_and_breaks_no_line(tmp_path):
+    for number in range(2):
+        write(tmp_path, f"IM{number}", number, 500, SeriesDescription="../t1\x1b[31m/ax")
 
-    (picture,) = read(dicom(ramp, **window))
+    (source,) = sources(sorted(tmp_path.iterdir()))
 
-    # PS3.3 C.11.2.1.2.1, LINEAR
-    values = ramp.astype(float) * 2 - 100
-    expected = (((values - (1000 - 0.5)) / (800 - 1) + 0.5) * 255).clip(0, 255).round()
-    np.testing.assert_allclose(picture.grey, expected, atol=1)
-    assert picture.modality == "MR"
-    assert len(np.unique(picture.grey)) > 3
-
-
-def test_of_several_windows_the_first_counts_and_a_senseless_one_does_not(ramp):
-    several = dicom(ramp, WindowCenter=[500, 3000], WindowWidth=[400, 10])
-    one = dicom(ramp, WindowCenter=500, WindowWidth=400)
-    np.testing.assert_array_equal(read(several)[0].grey, read(one)[0].grey)
-
-    senseless = dicom(ramp, WindowCenter=500, WindowWidth=0)
-    np.testing.assert_array_equal(read(senseless)[0].grey, read(dicom(ramp))[0].grey)
-
-
-def test_dicom_without_a_window_uses_percentiles_and_monochrome1_is_turned_round(ramp):
-    (plain,) = read(dicom(ramp))
-    assert (plain.grey.min(), plain.grey.max()) == (0, 255)
-    assert np.all(np.diff(plain.grey.ravel().astype(int)) > 0)
-
-    (turned,) = read(dicom(ramp, PhotometricInterpretation="MONOCHROME1"))
-    np.testing.assert_array_equal(turned.grey, 255 - plain.grey)
-
-
-def test_dicom_with_frames_gives_each(ramp):
-    frames = read(dicom(np.stack([ramp, ramp[::-1]]), WindowCenter=600, WindowWidth=1200))
-    assert [picture.frame for picture in frames] == [0, 1]
-    np.testing.assert_array_equal(frames[0].grey, frames[1].grey[::-1])
-
-
-def test_a_ct_keeps_its_modality(ramp):
-    assert read(dicom(ramp, Modality="CT"))[0].modality == "CT"
-
-
-@pytest.mark.parametrize("compressed", [False, True])
-@pytest.mark.parametrize("thick", [0, 1, 2])
-def test_nifti_slices_lie_across_the_thick_axis(thick, compressed):
-    values = np.zeros((10, 11, 12), np.int16)
-    index: list = [slice(None)] * 3
-    index[thick] = 4
-    values[tuple(index)] = 1000
-    spacings = [1, 1, 1]
-    spacings[thick] = 5
-
-    slices = read(nifti(values, spacings, compressed=compressed))
-
-    assert [picture.frame for picture in slices] == list(range(values.shape[thick]))
-    assert [int(picture.grey.min()) for picture in slices] == [255 * (n == 4) for n in range(values.shape[thick])]
-
-
-def test_nifti_is_shown_as_radiologists_look_whatever_its_orientation():
-    values = np.zeros((8, 10, 6), np.float32)  # axes to the right, the front and the top
-    values[6:, 8:, :] = 100  # right and front
-    (first, *_) = read(nifti(values, (1, 1, 3)))
-    assert first.grey.shape == (10, 8)
-    assert first.grey[0, 0] == 255  # the front is up, the patient's right side is left
-    assert first.grey[0, -1] == first.grey[-1, 0] == first.grey[-1, -1] == 0
-
-    turned = np.diag([-1.0, -1, 3, 1])
-    turned[:3, 3] = (7, 9, 0)
-    (other, *_) = read(nifti(np.ascontiguousarray(values[::-1, ::-1]), affine=turned))
-    np.testing.assert_array_equal(other.grey, first.grey)
-
-
-def test_a_millimetre_is_as_long_on_both_sides_of_a_slice():
-    values = np.random.default_rng(0).random((8, 10, 4)).astype(np.float32)
-    (first, *_) = read(nifti(values, (1, 2, 9)))
-    assert first.grey.shape == (20, 8)
-
-
-def test_undefined_and_constant_values_are_black():
-    values = np.full((4, 5, 6), np.nan, np.float32)
-    assert all(picture.grey.max() == 0 for picture in read(nifti(values, (1, 1, 3))))
-    assert all(picture.grey.max() == 0 for picture in read(nifti(values * 0 + 7, (1, 1, 3))))
-    values[2:, :, :] = np.linspace(0, 1, 60).reshape(2, 5, 6)
-    assert read(nifti(values, (1, 1, 3)))[0].grey[:, -1].max() == 0
-
-
-@pytest.mark.parametrize(
-    ("shape", "spacings", "axis"),
-    [
-        ((9, 9, 9), (1, 1, 5), 2),
-        ((9, 9, 9), (5, 1, 1), 0),
-        ((9, 9, 9), (1, 1.1, 1), 2),
-        ((9, 1, 9), (1, 1, 5), 1),
-        ((9, 9, 9), (0, np.nan, 4), 2),
-    ],
-)
-def test_slice_axis(shape, spacings, axis):
-    assert slice_axis(shape, np.array(spacings, float)) == axis
-
-
-def test_too_large_is_refused_before_it_is_decoded(ramp, monkeypatch):
-    bomb = raster("PNG", np.zeros((3000, 3000), np.uint8))  # small in bytes
-    volume = nifti(np.zeros((300, 300, 30), np.int8), compressed=True)
-    frames = dicom(np.zeros((3, 20, 20)))
-    lying = dicom(ramp, Rows=60000, Columns=60000)
-    assert len(bomb) + len(volume) < 30_000
-    assert "at most" in error_of(lying)
-    monkeypatch.setattr(inputs, "MAX_FRAMES", 2)
-    for content in (bomb, volume, frames):
-        message = error_of(content, most=1_000_000)
-        assert "at most" in message or "more than" in message
-
-
-def error_of(content, most=inputs.MAX_BYTES):
-    with pytest.raises(UserError) as error:
-        list(pictures("file", content, most))
-    assert "\n" not in str(error.value)
-    assert str(error.value).startswith("file")
-    return str(error.value)
-
-
-def test_volumes_that_are_none_are_refused():
-    assert "expected a volume" in error_of(nifti(np.zeros((4, 4, 4, 3), np.int16)))
-    assert "expected a volume" in error_of(nifti(np.zeros((4, 4, 4), np.complex64)))
-    assert "without pixels" in error_of(dicom(np.zeros((2, 2)))[:128] + b"DICM")
-
-
-def test_what_is_no_plain_file_is_refused(tmp_path):
-
-    os.mkfifo(tmp_path / "pipe")
-    for path, reason in (
-        (tmp_path, "no plain file"),
-        (tmp_path / "pipe", "no plain file"),
-        (tmp_path / "x", "not there"),
-    ):
-        with pytest.raises(UserError, match=reason):
-            read_bytes(path)
-    with (tmp_path / "huge").open("wb") as file:
-        file.truncate(inputs.MAX_BYTES + 1)
-    with pytest.raises(UserError, match="at most"):
-        read_bytes(tmp_path / "huge")
-
-
-def mutations(content, rng, count):
-    """Copies that are cut off, have bytes changed, bytes missing, or numbers in the header made large."""
-    for number in range(count):
-        changed = bytearray(content)
-        kind = number % 4
-        place = int(rng.integers(0, min(len(content), 600) if number % 3 else len(content)))
-        if kind == 0:
-            del changed[place:]
-        elif kind == 1:
-            for position in rng.integers(0, len(content), 8):
-                changed[position] = rng.integers(0, 256)
-        elif kind == 2:
-            del changed[place : place + int(rng.integers(1, 64))]
-        else:
-            changed[place : place + 4] = b"\xff\xff\xff\x7f"
-        yield bytes(changed)
-
-
-@pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF", "DICOM", "NIfTI", "NIfTI.gz"])
-def test_damaged_files_give_pictures_or_one_line(form):
-    rng = np.random.default_rng(len(form))
-    pixels = rng.integers(0, 256, (40, 50), dtype=np.uint8)
-    content = {
-        "DICOM": lambda: dicom(np.stack([pixels, pixels]), WindowCenter=100, WindowWidth=200),
-        "NIfTI": lambda: nifti(np.stack([pixels] * 5, axis=2).astype(np.int16), (1, 1, 4)),
-        "NIfTI.gz": lambda: nifti(np.stack([pixels] * 5, axis=2).astype(np.int16), (1, 1, 4), compressed=True),
-    }.get(form, lambda: raster(form, pixels))()
-    read_well = refused = 0
-    slowest, memory = 0.0, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-    for changed in mutations(content, rng, 200):
-        start = time.process_time()
-        try:
-            for picture in pictures("file", changed):
-                assert picture.grey.dtype == np.uint8
-                assert 0 < picture.grey.size <= inputs.MAX_PIXELS
-            read_well += 1
-        except UserError as error:
-            assert "\n" not in str(error)  # noqa: PT017 (whether it is raised depends on the mutation)
-            refused += 1
-        slowest = max(slowest, time.process_time() - start)
-
-    assert slowest < 10  # seconds of the processor
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 1_000_000  # kilobytes
-    assert read_well + refused == 200
-    assert refused >= 20
+    assert source.name == str(tmp_path / ".._t1\\x1b[31m_ax")

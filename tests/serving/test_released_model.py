@@ -9,7 +9,7 @@ import skimage.data
 from PIL import Image
 from pydicom.data import get_testdata_file
 
-from brain_tumor.serving.inputs import Picture, to_grey
+from brain_tumor.data.formats.pixels import Picture, to_grey
 from brain_tumor.serving.predictor import Predictor
 from brain_tumor.serving.reading import prepared
 from brain_tumor.serving.released import RELEASED_MODEL

@@ -1,24 +1,21 @@
-"""The only place where a file becomes pixels."""
+"""Pictures as a model takes them: what is read of a file, and how it is cut out, scaled and adjusted."""
 
 import os
-import warnings
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
+from brain_tumor.data.formats.decoding import pictures, read_bytes
+from brain_tumor.data.formats.pixels import Pixels as Pixels
 from brain_tumor.errors import UserError
-
-Pixels = NDArray[np.uint8]
-
-MAX_PIXELS = 64_000_000
-"""Larger pictures are refused: no MRI slice has as many, and a small file can decode to gigabytes."""
 
 _MASK_SIDE = 256
 _SHARE_OF_THRESHOLD = 0.45
@@ -26,9 +23,6 @@ _LINE_WIDTH = 5  # pixels of `_MASK_SIDE`; what is thinner is no part of a head
 _LEAST_HEAD = 0.2  # share of the picture; a smaller find is a caption or a part of the head
 _MARGIN = 0.03  # share of the head on each side
 _BLACK_FROM = 0.03  # share of the picture's side beyond the convex hull of the head
-
-# Pillow warns above a limit of its own; such a picture is refused here, in one line.
-warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 
 
 class Frame(NamedTuple):
@@ -158,30 +152,19 @@ def prepare_images(paths: Sequence[Path], reader: Reader, progress: Any = iter) 
 def decode(path: Path) -> Pixels:
     """Read a picture as one channel of 8 bits, as large as it is.
 
-    Colour and transparency are dropped before anything can see them, because in this data set the colour mode goes
-    with the class.
-
     Args:
-        path: JPEG, PNG or any other format that Pillow reads.
+        path: a file of one picture, in any format that `pictures` reads.
 
     Returns:
         (height, width), grey values 0 to 255.
 
     Raises:
-        UserError: no such file, no image, cut off, empty, or larger than `MAX_PIXELS`.
+        UserError: as `read_bytes` and `pictures`, or more than one picture in the file.
     """
-    try:
-        with Image.open(path) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise UserError(f"{path}: {image.width} x {image.height} pixels, at most {MAX_PIXELS:,} are read")
-            return np.asarray(_grey(image))
-    except FileNotFoundError:
-        raise UserError(f"{path} is not there") from None
-    except IsADirectoryError:
-        raise UserError(f"{path} is a folder, expected an image: name a file or remove it") from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        reason = "is empty" if path.is_file() and path.stat().st_size == 0 else f"cannot be read as an image ({error})"
-        raise UserError(f"{path} {' '.join(reason.split())}: replace or remove it") from None
+    first, *others = islice(pictures(str(path), read_bytes(path)), 2)
+    if others:
+        raise UserError(f"{path} has several pictures, expected one: save the one that is meant by itself")
+    return first.grey
 
 
 def head_mask(grey: Pixels) -> Pixels:
@@ -251,14 +234,3 @@ def _stretched(pixels: Pixels, inside: Pixels) -> Pixels:
         return pixels
     shares = np.clip((pixels - low) / (high - low), 0, 1)
     return np.asarray((shares * 255).round(), np.uint8)
-
-
-def _grey(image: Image.Image) -> Image.Image:
-    """Luminance in 8 bits; 16-bit greys are scaled by their own range, transparency is ignored."""
-    if image.mode.startswith(("I", "F")):
-        values = np.asarray(image, np.float64)
-        low, high = values.min(), values.max()
-        return Image.fromarray(((values - low) / max(high - low, 1e-12) * 255).round().astype(np.uint8))
-    if image.mode in ("P", "PA", "LA", "RGBA"):
-        image = image.convert("RGBA").convert("RGB")
-    return image.convert("L")

@@ -1,0 +1,1 @@
+"""Files of every format that is read, from bytes to grey pictures."""
