@@ -8,10 +8,10 @@ queue. Prints the new ones, runs that differ only in their seed together.
     python experiments/runs.py
 """
 
+import csv
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from io import StringIO
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,47 +42,47 @@ def main() -> None:
     if shown.returncode:
         raise UserError(f"dvc exp show: {shown.stderr.strip()}")
     parameters = [name for name, _ in flattened(load_params().model_dump())]
-    rows = pd.DataFrame(finished(pd.read_csv(StringIO(shown.stdout), dtype=str, keep_default_na=False), parameters))
+    rows = pd.DataFrame(finished(csv.DictReader(shown.stdout.splitlines()), parameters))
     if rows.empty:
         raise UserError("no run is finished: `dvc queue status` says what became of them")
     put(TABLE, rows, ["run", "on"])
     print(over_seeds(rows).to_string())
 
 
-def finished(shown: pd.DataFrame, parameters: Sequence[str]) -> Iterator[dict[str, Any]]:
+def finished(shown: Iterable[Mapping[str, str]], parameters: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Runs that have ended, as rows of the table.
 
     Args:
-        shown: what `dvc exp show --csv` prints, all of it text; runs stand below the commit they started from.
+        shown: rows of `dvc exp show --csv`; runs stand below the commit they started from.
         parameters: the names to compare, `section.name`.
     """
-    for row in shown.to_dict("records"):
+    baseline: Mapping[str, str] = {}
+    for row in shown:
         if row["typ"] == "baseline":
             baseline = row
         elif row["State"] not in ("Queued", "Running", "Failed"):
-            changed = {name: _value(row, "params.yaml", name) for name in parameters}
+            before, after = ({name: value(of, "params.yaml", name) for name in parameters} for of in (baseline, row))
             yield {
                 "run": row["Experiment"] or row["rev"],
                 "on": baseline["rev"],
-                "changed": "; ".join(
-                    f"{name}={value}"
-                    for name, value in changed.items()
-                    if value != _value(baseline, "params.yaml", name)
-                ),
-                **{name: pd.to_numeric(_value(row, *metric) or None) for name, metric in SCORES.items()},
+                "changed": "; ".join(f"{name}={after[name]}" for name in parameters if after[name] != before[name]),
+                **{name: float(value(row, *metric) or "nan") for name, metric in SCORES.items()},
             }
 
 
-def _value(row: Mapping[str, str], file: str, name: str) -> str:
-    """DVC puts the file in front of a name that several files have; what no run has is empty."""
+def value(row: Mapping[str, str], file: str, name: str) -> str:
+    """A metric or parameter, empty where a run has none; DVC puts the file before a name that several files have."""
     return row.get(f"{file}:{name}", row.get(name, ""))
 
 
 def over_seeds(rows: pd.DataFrame) -> pd.DataFrame:
-    """A row for each commit and set of changes but the seed: mean of each score, and the lowest and highest of several."""
+    """A row for each commit and set of changes but the seed: the mean of each score, its lowest and its highest."""
     changed = rows["changed"].str.replace(r"(?:^|; )seed=\d+", "", regex=True).str.removeprefix("; ")
-    groups = rows.assign(changed=changed).groupby(["on", "changed"], sort=False)[list(SCORES)]
-    return groups.agg(lambda scores: f"{scores.mean():.4g} ({scores.min():.4g} to {scores.max():.4g})")
+    return rows.assign(changed=changed).groupby(["on", "changed"], sort=False)[list(SCORES)].agg(mean_and_range)
+
+
+def mean_and_range(scores: pd.Series) -> str:
+    return f"{scores.mean():.4g} ({scores.min():.4g} to {scores.max():.4g})"
 
 
 def put(table: Path, rows: pd.DataFrame, key: Sequence[str]) -> pd.DataFrame:

@@ -1,6 +1,6 @@
 """The table of runs, from what `dvc exp show --csv` prints."""
 
-from io import StringIO
+import csv
 from pathlib import Path
 
 import pandas as pd
@@ -22,9 +22,7 @@ PARAMETERS = ["seed", "download.additional", "train.learning_rate"]
 
 @pytest.fixture
 def rows() -> pd.DataFrame:
-    return pd.DataFrame(
-        runs.finished(pd.read_csv(StringIO(SHOWN), dtype=str, keep_default_na=False), PARAMETERS)
-    ).set_index("run")
+    return pd.DataFrame(runs.finished(csv.DictReader(SHOWN.splitlines()), PARAMETERS)).set_index("run")
 
 
 def test_finished_runs_have_their_scores_and_what_they_changed_against_their_commit(rows: pd.DataFrame) -> None:
