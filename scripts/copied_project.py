@@ -14,7 +14,7 @@ COPIED = ("dvc.yaml", "params.yaml", ".dvcignore", "stages", "src")
 
 
 def copy_project(folder: Path) -> None:
-    """Copy what the pipeline is made of; results of an earlier run stay."""
+    """Copy the files that the pipeline needs; results of an earlier run stay."""
     for name in COPIED:
         source, target = PROJECT / name, folder / name
         if source.is_dir():

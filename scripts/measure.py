@@ -1,9 +1,9 @@
-"""Score the model of the last `dvc repro` with what the study does without: patients, outlines, and pictures of Br35H.
+"""Score the model of the last `dvc repro` with patients, outlines and external data, which the study does without.
 
     BRAIN_TUMOR_ANNOTATIONS=FOLDER BRAIN_TUMOR_DATA_BR35H=ARCHIVE python scripts/measure.py
 
-Works in a copy below `build/measure`. The model and the test images are those of the study; its `plots/` then also has
-the scores by source, lesion_removed-out tumours, Br35H, and whether the maps are at the tumour.
+Works in a copy below `build/measure`, with the model and the test images of the study. The copy's `plots/` also has
+scores of the external test set, predictions with the lesion removed, and scores of the maps against the outlines.
 """
 
 import shutil
@@ -22,7 +22,7 @@ CHANGES = {
     "augment.balance": "false",
     "augment.synthetic_tumours": "0",
 }
-"""What is to be measured; and no copies, since nothing is trained."""
+"""Reads what the study does without; makes no augmented images, since nothing is trained."""
 
 FROM_THE_STUDY = ("models/model.safetensors", "plots/history.csv")
 STAGES = ("download", "split", "augment", "evaluate", "explain")

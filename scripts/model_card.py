@@ -1,5 +1,6 @@
 """The card of a released model: what it is, how it scores, and what it is not for."""
 
+import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,8 +9,9 @@ from typing import Any
 
 import pandas as pd
 
+from brain_tumor.data.catalog import HEALTHY
 from brain_tumor.evaluation.tables import Predictions
-from brain_tumor.files import file_digest
+from brain_tumor.files import file_digest, flattened
 from brain_tumor.model.backbones import BACKBONES
 
 
@@ -48,46 +50,56 @@ class Study:
         return known.licence if known else "see there"
 
 
+def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """Parameters of `after` that `before` has otherwise, as `section.name=value`: what `dvc exp run -S` takes."""
+    old = dict(flattened(before))
+    return [
+        f"{name}={json.dumps(value, ensure_ascii=False, separators=(',', ':')).replace(chr(34), '')}"
+        for name, value in flattened(after)
+        if old.get(name) != value
+    ]
+
+
 def card(
     released: Path,
     study: Study,
-    parts: pd.DataFrame,
+    subsets: pd.DataFrame,
     sensitivities: pd.DataFrame,
-    sources: pd.DataFrame,
+    external: pd.DataFrame,
     full: Predictions,
     scored: Predictions,
-    unlike: Mapping[str, float],
+    ood: Mapping[str, float],
 ) -> str:
     """The model card (Mitchell et al. 2019) as Markdown.
 
     Args:
         released: the model.
         study: what it comes from.
-        parts: accuracy on parts of the test images.
-        sensitivities: of each class.
-        sources: what pictures of further data sets are called.
-        full: what the network says as it was trained.
-        scored: what the released file says.
-        unlike: for each kind of pictures the share that is not like the training images.
+        subsets: accuracy on subsets of the test images, as `subset_table` has it.
+        sensitivities: of each class, as `class_table` has them.
+        external: scores of the external test set, as `external_table` has them.
+        full: predictions of the network as trained.
+        scored: predictions of the exported model.
+        ood: by set of images, the share that is not like the training images.
     """
-    rows = [(f"test images: {row.subset}", row.accuracy, row.low, row.high, row.images) for row in parts.itertuples()]
+    rows = [(f"test images: {row.subset}", row.accuracy, row.low, row.high, row.images) for row in subsets.itertuples()]
     for _, row in sensitivities.iterrows():
         rows.append((f"sensitivity, {row['class']}", row["value"], row["low"], row["high"], row["images"]))
-    for _, row in sources.iterrows():
-        called = "no tumour" if row["class"] == "notumor" else "a tumour"
-        name = f"other sources, {row['class']}: called {called}"
-        rows.append((name, row["correct"], row["low"], row["high"], row["images"]))
+    for _, row in external.iterrows():
+        predicted = "no tumour" if row["class"] == HEALTHY else "a tumour"
+        title = f"external images, {row['class']}: predicted {predicted}"
+        rows.append((title, row["correct"], row["low"], row["high"], row["images"]))
+    table = "\n".join(f"| {title} | {v:.1%} ({low:.1%} to {high:.1%}) | {n:,} |" for title, v, low, high, n in rows)
     by_class = ", ".join(
-        f"{name} {scored.subset(scored.labels == label).correct.mean() - full.subset(full.labels == label).correct.mean():+.1%}"
-        for label, name in enumerate(scored.classes)
+        f"{title} {scored.subset(members).correct.mean() - full.subset(members).correct.mean():+.1%}"
+        for title, members in ((title, scored.labels == label) for label, title in enumerate(scored.classes))
     )
-    table = "\n".join(f"| {name} | {v:.1%} ({low:.1%} to {high:.1%}) | {n:,} |" for name, v, low, high, n in rows)
-    told = ", ".join(f"{share:.1%} of the {pictures}" for pictures, share in unlike.items())
+    not_like = ", ".join(f"{share:.1%} of the {images}" for images, share in ood.items())
     train = study.params["train"]
     return f"""# Model card
 
-`{released.name}` tells glioma, meningioma, pituitary tumour and no tumour apart on slices of brain MRI.
-{study.numbers}, for OpenVINO or any other runtime that reads ONNX. Made by `scripts/release.py` from commit
+`{released.name}` classifies slices of brain MRI as glioma, meningioma, pituitary tumour or no tumour.
+{study.numbers}, for OpenVINO or any other runtime that reads ONNX. `scripts/release.py` made it from commit
 `{study.revision}` after
 
     {study.command}
@@ -106,27 +118,27 @@ protocol `{study.params["split"]["protocol"]}`. Network `{train["backbone"]}`, h
 
 ## Scores of this file
 
-Share that is right, with its 95 % interval: a bootstrap over groups of copies and patients.
+Share of correct predictions with its 95 % interval, a bootstrap over duplicate groups and patients.
 
 | | share | images |
 | --- | --- | --- |
 {table}
 
-Of all test images the network as trained calls {full.correct.mean():.2%} rightly, this file {scored.correct.mean():.2%};
-the change by class: {by_class}.
-Reported as not like the training images: {told}.
+The network as trained classifies {full.correct.mean():.2%} of all test images correctly,
+this file {scored.correct.mean():.2%}; the change by class: {by_class}.
+Reported as not like the training images: {not_like}.
 
 ## Limits
 
-Single slices of one public collection, without clinical context, mostly contrast-enhanced T1 for tumours and other
-sequences for healthy brains: part of what it tells apart is the kind of picture. By what heads made of tumour-free
-halves are called, a healthy head on contrast-enhanced T1 would nearly always be called a tumour. Any other disease
-would be called one of the three tumours.
-Whether a picture is like the training images is told by a distance between features, whose threshold lets 99 % of the
-validation images pass; it is a safeguard, not a proof. Photographs, empty pictures and noise are told, and so are CT
-slices of the few files it was tried on; an abdomen in MR may pass, and drawn pictures of a head as CT shows it do.
-DICOM files of another modality than MR are told by their header. The prediction sets promise 95 % for pictures
-exchangeable with those of validation. The result for a volume is a mean over slices and was not validated.
+The model has seen single slices of one public collection, without clinical context. Most tumours there are
+contrast-enhanced T1 and most healthy brains other sequences, so it partly classifies the kind of image. Heads composed
+of tumour-free hemispheres suggest that it would predict a tumour for nearly every healthy head on contrast-enhanced T1.
+For any other disease it would predict one of the three tumours.
+A distance between features decides whether an image is like the training images; 99 % of the validation images pass.
+It is a safeguard, not a proof: it stops photographs, empty images and noise, and the CT slices of the few files it was
+tried on; an abdomen in MR may pass, and synthetic images of a head as CT shows it do. DICOM files of another modality
+than MR are recognised by their header. The prediction sets promise 95 % for images exchangeable with those of
+validation. The result for a volume is a mean over slices and was not validated.
 
 ## Licences
 

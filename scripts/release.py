@@ -4,7 +4,7 @@
     python scripts/release.py --name vgg16 --int8    # release/vgg16.onnx, a quarter the size
 
 Run after `dvc repro`, or after `dvc exp run` with other parameters, which the card names. After `scripts/measure.py`,
-`--measured build/measure` puts the pictures of further data sets on the card, which the study does without.
+`--measured build/measure` puts the external test set on the card, which the study does without.
 """
 
 import argparse
@@ -16,17 +16,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from model_card import Study, card
+from model_card import Study, card, changes
 from numpy.typing import NDArray
 from ruamel.yaml import YAML
 
 from brain_tumor.data.arrays import Arrays, SplitArrays, open_arrays
-from brain_tumor.data.catalog import read_split
+from brain_tumor.data.catalog import CLASSES, read_split
 from brain_tumor.errors import UserError
 from brain_tumor.evaluation.tables import Predictions, class_table, external_table, subset_table, subsets_of
 from brain_tumor.files import write_text
 from brain_tumor.model.classifier import load_classifier
-from brain_tumor.param_changes import changes
+from brain_tumor.model.features import open_cache
+from brain_tumor.model.predict import probabilities
 from brain_tumor.params import load_params
 from brain_tumor.serving.export import BATCH, export
 from brain_tumor.serving.onnx_model import Engine
@@ -47,29 +48,35 @@ MOST_BYTES = 25_000_000
 def main() -> None:
     arguments = parse_arguments()
     revision = clean_revision()
-    arrays = open_arrays(Path("data/arrays"))
+    arrays, split = open_arrays(Path("data/arrays")), read_split(Path("data/split.csv"))
     classifier = load_classifier(MODEL)
     candidate = Path("build/release.onnx")
     export(classifier, arrays.train, arrays.validation, candidate, int8=arguments.int8)
-    classes = classifier.description.classes
     if not candidate.stat().st_size < MOST_BYTES:
         raise UserError(f"{candidate} has {candidate.stat().st_size:,} bytes, too many for git: not released")
-    test = arrays.test
-    probabilities, unlike_test = run(candidate, test)
-    split = read_split(Path("data/split.csv"))
-    groups = test.index["path"].map(joined_by_patient(split).set_axis(split["path"])).to_numpy(str)
-    scored = Predictions(probabilities, test.labels, classes, groups, load_params().seed)
-    full = as_trained(test, scored)
+    full = predictions(probabilities(classifier, arrays.test.images, open_cache()), arrays.test, split)
+    answers, ood = run(candidate, arrays.test)
+    scored, shares = predictions(answers, arrays.test, split), {"test images": ood}
     check_loss(scored, full)
-    parts = subset_table(scored, subsets_of(test.index["path"], scored, split, set()))
-    sensitivities = class_table(scored).query("score == 'sensitivity'")
-    sources, unlike_sources = external(candidate, *held_back(arguments.measured, arrays, split), scored)
-    unlike = {"test images": unlike_test} | unlike_sources
+    external, external_split = external_images(arguments.measured, arrays, split)
+    of_external = None
+    if external is not None:
+        answers, shares["external images"] = run(candidate, external)
+        of_external = predictions(answers, external, external_split)
     released, about = RELEASE / f"{arguments.name}.onnx", RELEASE / f"{arguments.name.upper()}_CARD.md"
     released.parent.mkdir(exist_ok=True)
     candidate.replace(released)
-    study = Study(revision, *parameters(), arguments.int8)
-    write_text(about, card(released, study, parts, sensitivities, sources, full, scored, unlike))
+    text = card(
+        released,
+        Study(revision, *parameters(), arguments.int8),
+        subset_table(scored, subsets_of(arrays.test.index["path"], scored, split, set())),
+        class_table(scored).query("score == 'sensitivity'"),
+        external_table(of_external),
+        full,
+        scored,
+        shares,
+    )
+    write_text(about, text)
     print(f"{released}: {released.stat().st_size / 1e6:.1f} MB; {about}")
 
 
@@ -107,54 +114,37 @@ def clean_revision() -> str:
     return git("rev-parse", "HEAD").strip()
 
 
-def run(path: Path, part: SplitArrays) -> tuple[NDArray[np.float64], float]:
-    """Probabilities of a part's images, and the share of them that is not like the training images."""
+def run(path: Path, images: SplitArrays) -> tuple[NDArray[np.float64], float]:
+    """Probabilities by an exported model, (images, classes), and the share of the images that are OOD."""
     engine = Engine(path)
-    outputs = [engine.run(np.array(part.images[start : start + BATCH])) for start in range(0, len(part), BATCH)]
+    outputs = [engine.run(np.array(images.images[start : start + BATCH])) for start in range(0, len(images), BATCH)]
     distances = np.concatenate([output.ood_distances for output in outputs])
-    probabilities = np.concatenate([output.probabilities for output in outputs]).astype(np.float64)
-    return probabilities, float((distances > engine.exported.ood_threshold).mean())
+    answers = np.concatenate([output.probabilities for output in outputs]).astype(np.float64)
+    return answers, float((distances > engine.exported.ood_threshold).mean())
 
 
-def held_back(measured: Path | None, arrays: Arrays, split: pd.DataFrame) -> tuple[SplitArrays | None, pd.DataFrame]:
-    """Pictures of further data sets, the study's own or those of `scripts/measure.py`, and the split they are from.
+def predictions(answers: NDArray[np.float64], images: SplitArrays, split: pd.DataFrame) -> Predictions:
+    """With groups of duplicates that are joined by patient, as `split` has them."""
+    groups = images.index["path"].map(joined_by_patient(split).set_axis(split["path"])).to_numpy(str)
+    return Predictions(answers, images.labels, CLASSES, groups, load_params().seed)
+
+
+def external_images(
+    measured: Path | None, arrays: Arrays, split: pd.DataFrame
+) -> tuple[SplitArrays | None, pd.DataFrame]:
+    """The external test set, the study's own or that of `scripts/measure.py`, and the split that it is from.
 
     Raises:
-        UserError: `measured` is another folder, has none, or has read them otherwise than the model wants them.
+        UserError: `measured` is another folder, has none, or has read it otherwise than the model wants it.
     """
     if measured is None:
         return arrays.external, split
     if not (measured / "data" / "arrays").is_dir():
         raise UserError(f"--measured {measured} is no folder of scripts/measure.py: run that first")
-    further = open_arrays(measured / "data" / "arrays")
-    if further.external is None or further.reader != arrays.reader:
-        raise UserError(f"{measured} has no pictures of further data sets for this model: run scripts/measure.py again")
-    return further.external, read_split(measured / "data" / "split.csv")
-
-
-def external(
-    path: Path, part: SplitArrays | None, split: pd.DataFrame, of: Predictions
-) -> tuple[pd.DataFrame, dict[str, float]]:
-    """How pictures of further data sets are called, and their share that is not like the training images."""
-    if part is None:
-        return external_table(None), {}
-    groups = part.index["path"].map(joined_by_patient(split).set_axis(split["path"])).to_numpy(str)
-    probabilities, unlike = run(path, part)
-    table = external_table(Predictions(probabilities, part.labels, of.classes, groups, of.seed))
-    return table, {"pictures of other sources": unlike}
-
-
-def as_trained(test: SplitArrays, scored: Predictions) -> Predictions:
-    """What the model says before it is exported, from the predictions of the evaluate stage.
-
-    Raises:
-        UserError: predictions of other images.
-    """
-    predictions = pd.read_csv("plots/predictions.csv").set_index("path")
-    if set(predictions.index) != set(test.index["path"]):
-        raise UserError("plots/predictions.csv is of other images than data/arrays: run dvc repro evaluate")
-    values = predictions.loc[test.index["path"], list(scored.classes)].to_numpy(np.float64)
-    return Predictions(values, scored.labels, scored.classes, scored.groups, scored.seed)
+    own = open_arrays(measured / "data" / "arrays")
+    if own.external is None or own.reader != arrays.reader:
+        raise UserError(f"{measured} has no external images for this model: run scripts/measure.py again")
+    return own.external, read_split(measured / "data" / "split.csv")
 
 
 def check_loss(scored: Predictions, full: Predictions) -> None:

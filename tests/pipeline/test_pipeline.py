@@ -152,7 +152,7 @@ def test_a_released_model_has_a_card_with_the_scores_of_the_study(project):
     assert digest(project.folder / "release" / "tiny.onnx") in card
     assert project.run("git", "rev-parse", "HEAD").stdout.strip() in card
     assert "\n    dvc repro\n" in card
-    assert f"the network as trained calls {scores['accuracy']:.2%} rightly" in card
+    assert f"the network as trained classifies {scores['accuracy']:.2%} of all test images correctly" in card
     assert f"| test images: all | {scores['accuracy']:.1%} " in card  # in full precision the export loses nothing
 
 
@@ -170,7 +170,7 @@ def test_pictures_that_were_measured_beside_the_study_are_on_the_card(project):
     status, output = release(project, *options)
 
     assert status != 0
-    assert "build/measure has no pictures of further data sets for this model" in output
+    assert "build/measure has no external images for this model" in output
 
     healthy = pd.read_csv(measured / "arrays" / "test.csv", dtype=str).query("`class` == 'notumor'")
     for suffix in ("csv", "npy"):
@@ -182,8 +182,8 @@ def test_pictures_that_were_measured_beside_the_study_are_on_the_card(project):
     alike = [line.split("|")[2] for line in card.splitlines() if "notumor" in line and line.startswith("|")]
     assert len(alike) == 2
     assert f"| {len(healthy)} |" in card
-    assert alike[0].split()[0] == alike[1].split()[0]  # the same pictures, once as a class and once as a source
-    assert "of the pictures of other sources." in card
+    assert alike[0].split()[0] == alike[1].split()[0]  # the same pictures, once as a class and once as external images
+    assert "of the external images." in card
 
 
 def test_a_released_model_of_other_parameters_names_them(finished, changed):
@@ -198,7 +198,7 @@ def test_a_released_model_of_other_parameters_names_them(finished, changed):
 
 
 def test_code_that_is_not_committed_and_a_model_of_another_run_are_not_released(project):
-    file = project.folder / "src" / "brain_tumor" / "plots.py"
+    file = project.folder / "src" / "brain_tumor" / "figures" / "style.py"
     code = file.read_text()
     file.write_text(code + "\n# changed\n")
     status, output = release(project)

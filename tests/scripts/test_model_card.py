@@ -1,8 +1,7 @@
-"""Changes of parameters are those that `dvc exp run -S` would make, in the form that it takes."""
+"""The changes of parameters that a card names are those that `dvc exp run -S` would make, in the form that it takes."""
 
 import yaml
-
-from brain_tumor.param_changes import changes
+from model_card import changes
 
 BEFORE = {"seed": 17, "download": {"digest": None, "additional": [], "annotations": False}, "train": {"rate": 3e-4}}
 AFTER = {
@@ -27,7 +26,7 @@ def test_the_values_are_read_as_they_were():
     for change in changes(BEFORE, AFTER):
         name, _, text = change.partition("=")
         value = AFTER
-        for part in name.split("."):
-            value = value[part]
+        for key in name.split("."):
+            value = value[key]
         assert yaml.safe_load(text) == value
     assert changes({"download": {"digest": "a"}}, {"download": {"digest": None}}) == ["download.digest=null"]
