@@ -17,7 +17,7 @@ OUTPUT, INPUT, KERNEL = 4, 6, 3
 """Side of a tile of outputs, of the tile of inputs that it comes from, and of the kernel."""
 
 FEWEST_CHANNELS = 128
-"""With 64, cutting into tiles and putting together takes longer than is won (benchmarks/convolutions.py)."""
+"""With 64, cutting into tiles and putting together takes longer than is won (benchmarks/README.md)."""
 
 MOST_PADDING = 2
 """Up to how many outputs are computed for each that is wanted, where tiles reach beyond the edges."""

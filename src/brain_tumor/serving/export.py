@@ -145,7 +145,7 @@ def spread(activations: Tensor) -> Tensor:
     """Standard deviations over the places, (images, channels).
 
     They tell pictures of other things at least as well as averages do, and take fewer heads of another hospital for
-    something else (benchmarks/novelty.py).
+    something else (benchmarks/README.md).
     """
     return activations.std(dim=(2, 3), correction=0)
 
