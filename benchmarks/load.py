@@ -1,11 +1,10 @@
-"""Thirty-two clients for a minute against `brain-tumor serve` on this machine, a quarter of them up to no good.
+"""Thirty-two clients for a minute against `brain-tumor serve` on this machine; a quarter of them misbehaves.
 
     python benchmarks/load.py FOLDER [--model FILE] [--seconds 60] [--clients 32]
 
-FOLDER holds pictures. Of every eight clients six send pictures, one sends garbage and cut-off files, and one in turn
-sends more than is taken, stops in the middle of a request, and leaves before its answer. Prints what became of the
-requests, the latency of good ones, and the server's memory; the exit status is 1 where a good request failed, a bad one
-did not get a 4xx, or memory grew. Reads memory from /proc, so it needs Linux.
+FOLDER holds images. Of every eight clients six send images, one sends garbage and cut-off files, and one in turn sends
+too much, stops in the middle of a request, and leaves before its answer. The exit status is 1 where a good request
+failed, a bad one did not get its 4xx, or memory grew. Reads memory from /proc, so it needs Linux.
 """
 
 import argparse
@@ -28,28 +27,22 @@ import numpy as np
 from brain_tumor.serving.stream import expand
 from brain_tumor.serving.web import MAX_UPLOAD
 
-PICTURES = 200
+IMAGES = 200
 GROWTH = 1.1
 """The largest memory of the last third may be this much of that of the second; the first warms up."""
 
 
 class Tally:
-    """What all clients have seen."""
+    """Outcomes of all requests, and seconds of the good ones."""
 
     def __init__(self) -> None:
         self.latencies: list[float] = []
-        self.outcomes: Counter[str] = Counter()
-        self.wrong: list[str] = []
+        self.outcomes: Counter[tuple[str, bool]] = Counter()
         self._lock = threading.Lock()
 
-    def add(self, kind: str, outcome: str, right: bool, seconds: float | None = None) -> None:
-        """One request."""
+    def add(self, kind: str, outcome: object, expected: bool) -> None:
         with self._lock:
-            self.outcomes[f"{kind}: {outcome}"] += 1
-            if not right:
-                self.wrong.append(f"{kind}: {outcome}")
-            if seconds is not None:
-                self.latencies.append(seconds)
+            self.outcomes[f"{kind}: {outcome}", expected] += 1
 
 
 def main() -> int:
@@ -60,8 +53,10 @@ def main() -> int:
     parser.add_argument("--clients", type=int, default=32)
     args = parser.parse_args()
     every = list(expand([args.folder]))
-    contents = [path.read_bytes() for path in every[:: max(1, len(every) // PICTURES)][:PICTURES]]
-    port = free_port()
+    contents = [path.read_bytes() for path in every[:: max(1, len(every) // IMAGES)][:IMAGES]]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
     program = "import sys; from brain_tumor.serving.cli import main; sys.exit(main())"
     command = [sys.executable, "-c", program, "serve", "--port", str(port)]
     server = subprocess.Popen([*command, *(["--model", args.model] if args.model else [])], stdout=subprocess.DEVNULL)
@@ -94,61 +89,76 @@ def client(number: int, port: int, contents: list[bytes], end: float, tally: Tal
 
 
 def good(port: int, content: bytes, _: random.Random, tally: Tally) -> None:
-    """A picture, which must get an answer."""
+    """An image, which must get an answer."""
     start = time.perf_counter()
-    try:
-        status, body = post(port, content)
-        right = status == 200 and bool(json.loads(body)["pictures"])
-        tally.add("picture", f"{status}", right, time.perf_counter() - start)
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        tally.add("picture", type(error).__name__, False)
+    expect("image", port, content, 200, "pictures", tally)
+    tally.latencies.append(time.perf_counter() - start)
 
 
 def garbage(port: int, _: bytes, chance: random.Random, tally: Tally) -> None:
-    """Bytes that are nothing."""
-    expect_refusal("garbage", port, chance.randbytes(chance.randrange(1, 100_000)), tally)
+    expect("garbage", port, chance.randbytes(chance.randrange(1, 100_000)), 422, "detail", tally)
 
 
 def cut_off(port: int, content: bytes, chance: random.Random, tally: Tally) -> None:
     """A file that ends in its first half."""
-    expect_refusal("cut-off file", port, content[: chance.randrange(20, len(content) // 2)], tally)
+    expect("cut-off file", port, content[: chance.randrange(20, len(content) // 2)], 422, "detail", tally)
+
+
+def expect(kind: str, port: int, content: bytes, status: int, field: str, tally: Tally) -> None:
+    """Send a file on a connection of its own; the answer must have this status and a `field` that is not empty."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    try:
+        connection.request("POST", "/api/predict?images=true", content)
+        response = connection.getresponse()
+        body = json.loads(response.read())
+        tally.add(kind, response.status, response.status == status and bool(body[field]))
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        tally.add(kind, type(error).__name__, False)
+    finally:
+        connection.close()
 
 
 def oversized(port: int, _: bytes, __: random.Random, tally: Tally) -> None:
-    """More than is taken, without telling its length; the server may close before all is sent."""
-    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
-        connection.sendall(b"POST /api/predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
+    """More than the server takes, without its length; it may close before all is sent."""
+    with begun(port, "Transfer-Encoding: chunked") as connection:
         block = b"100000\r\n" + bytes(2**20) + b"\r\n"
         with contextlib.suppress(ConnectionError):
             for _block in range(MAX_UPLOAD // 2**20 + 2):
                 connection.sendall(block)
-        try:
-            outcome = connection.recv(12)[9:].decode() or "closed"
-        except ConnectionError:
-            outcome = "closed"
+        outcome = status_of(connection)
     tally.add("oversized", outcome, outcome in ("413", "503", "closed"))
 
 
 def stalled(port: int, content: bytes, _: random.Random, tally: Tally) -> None:
-    """A request whose second half never comes; waits until the server has had enough."""
-    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
-        head = f"POST /api/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(content)}\r\n\r\n"
-        connection.sendall(head.encode() + content[: len(content) // 2])
-        try:
-            status = connection.recv(12)[9:].decode() or "closed"
-        except ConnectionError:
-            status = "closed"
-        except TimeoutError:
-            status = "still waiting after 60 s"
-    tally.add("stalled", status, status in ("408", "closed"))
+    """A request whose second half never comes."""
+    with begun(port, f"Content-Length: {len(content)}") as connection:
+        connection.sendall(content[: len(content) // 2])
+        outcome = status_of(connection)
+    tally.add("stalled", outcome, outcome in ("408", "closed"))
 
 
 def gone(port: int, content: bytes, _: random.Random, tally: Tally) -> None:
     """A whole request, whose client does not wait for the answer."""
-    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
-        head = f"POST /api/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(content)}\r\n\r\n"
-        connection.sendall(head.encode() + content)
+    with begun(port, f"Content-Length: {len(content)}") as connection:
+        connection.sendall(content)
     tally.add("gone", "left", True)
+
+
+def begun(port: int, header: str) -> socket.socket:
+    """A connection that has sent the head of a request."""
+    connection = socket.create_connection(("127.0.0.1", port), timeout=60)
+    connection.sendall(f"POST /api/predict HTTP/1.1\r\nHost: localhost\r\n{header}\r\n\r\n".encode())
+    return connection
+
+
+def status_of(connection: socket.socket) -> str:
+    """The status of the answer, or what came in its place within a minute."""
+    try:
+        return connection.recv(12)[9:].decode() or "closed"
+    except ConnectionError:
+        return "closed"
+    except TimeoutError:
+        return "still waiting after 60 s"
 
 
 BAD: dict[int, list[Callable[[int, bytes, random.Random, Tally], None]]] = {
@@ -158,45 +168,17 @@ BAD: dict[int, list[Callable[[int, bytes, random.Random, Tally], None]]] = {
 """What two of every eight clients send, in turn."""
 
 
-def expect_refusal(kind: str, port: int, content: bytes, tally: Tally) -> None:
-    """Send a bad file, which must get a 422 with a sentence."""
-    try:
-        status, body = post(port, content)
-        tally.add(kind, f"{status}", status == 422 and bool(json.loads(body)["detail"]))
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        tally.add(kind, type(error).__name__, False)
-
-
-def post(port: int, content: bytes) -> tuple[int, bytes]:
-    """Status and body of the answer to a file, on a connection of its own."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    try:
-        connection.request("POST", "/api/predict?images=true", content)
-        response = connection.getresponse()
-        return response.status, response.read()
-    finally:
-        connection.close()
-
-
 def report(tally: Tally, memory: list[float], seconds: float) -> int:
-    """Print what was seen; returns the exit status."""
-    for outcome, count in sorted(tally.outcomes.items()):
-        print(f"{count:7,}  {outcome}")
-    answered = np.array(tally.latencies)
-    if len(answered):
-        shown = ", ".join(f"{share} % {1000 * np.percentile(answered, share):.0f}" for share in (50, 90, 99, 100))
-        print(f"pictures answered: {len(answered) / seconds:.1f} a second; latency in ms: {shown}")
-    third = len(memory) // 3
-    first, second, last = (max(part) for part in (memory[:third], memory[third : 2 * third], memory[2 * third :]))
+    """Print the outcomes, the latency of good requests and the server's memory; returns the exit status."""
+    for (outcome, expected), count in sorted(tally.outcomes.items()):
+        print(f"{count:7,}  {outcome}{'' if expected else '  WRONG'}")
+    shown = ", ".join(f"{share} % {1000 * np.percentile(tally.latencies, share):.0f}" for share in (50, 90, 99, 100))
+    print(f"images answered: {len(tally.latencies) / seconds:.1f} a second; latency in ms: {shown}")
+    first, second, last = (max(third) for third in np.array_split(memory, 3))
     print(f"largest memory of the server in each third, MB: {first:.0f}, {second:.0f}, {last:.0f}")
-    problems = sorted(set(tally.wrong))
-    if not len(answered):
-        problems.append("no picture was answered")
     if last > GROWTH * second:
-        problems.append("memory grew")
-    for problem in problems:
-        print(f"wrong: {problem}")
-    return int(bool(problems))
+        print("WRONG: memory grew")
+    return int(last > GROWTH * second or not all(expected for _, expected in tally.outcomes))
 
 
 def megabytes(process: int) -> float:
@@ -212,13 +194,6 @@ def wait_for(server: subprocess.Popen[bytes], port: int) -> None:
             return
         time.sleep(0.1)
     raise SystemExit(server.returncode)
-
-
-def free_port() -> int:
-    """A port of the loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 if __name__ == "__main__":

@@ -1,16 +1,13 @@
 """Times this project's training against a plain loop, on the same images, in one run.
 
-    python benchmarks/training.py data/raw data/split.csv
     python benchmarks/training.py data/raw data/split.csv --images 500 --trainable block5
 
-The plain loop is written as torchvision's reference training, by hand for this machine: a DataLoader whose workers
-decode, scale and augment each image in each epoch, the same network with the same frozen layers (in evaluation mode and
-without gradient), channels_last, bfloat16 as `train.precision` says, the same batch, optimiser, schedule, loss and
-number of images an epoch (each original and its copies, changed anew). Both sides train for all epochs and report the
-validation accuracy of the best one.
+The plain loop follows torchvision's reference training: workers of a DataLoader decode, scale and augment each image in
+each epoch; network, frozen layers, precision, batch, optimiser, schedule, loss and images an epoch are the same. Both
+sides train for all epochs and report the validation accuracy of the best one.
 
-Ours is everything that `dvc repro` does for it: the augment stage's work, the features, the training; then again with
-another learning rate, as a user does next, which finds arrays and features at hand.
+Ours is all that `dvc repro` does for it: the augment stage, the features, the training. The rerun has another learning
+rate, as a user tries next, and finds arrays and features there.
 """
 
 import argparse
@@ -45,19 +42,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("raw", type=Path, help="folder with images, as the download stage leaves it")
     parser.add_argument("split", type=Path, help="data/split.csv")
-    parser.add_argument("--images", type=int, help="originals, drawn at random; by default all")
+    parser.add_argument("--images", type=int, help="originals, a random sample; by default all")
     parser.add_argument("--epochs", type=int, help="by default train.epochs")
     parser.add_argument("--trainable", help="the layers that are trained, by default train.trainable")
     parser.add_argument("--weights", type=Path, default=Path(".cache"), help="where downloaded weights are kept")
     arguments = parser.parse_args()
     params = load_params()
-    # The plain loop changes pictures as a library does, and draws no tumours; so neither side does.
+    # Synthetic tumours are none of the plain loop's transforms, so neither side has them.
     params = params.model_copy(update={"augment": params.augment.model_copy(update={"synthetic_tumours": 0})})
-    epochs = arguments.epochs or params.train.epochs
-    trainable = arguments.trainable or params.train.trainable
-    train = TrainParams.model_validate(
-        params.train.model_dump() | {"trainable": trainable, "epochs": epochs, "patience": epochs}
-    )
+    wanted = {"trainable": arguments.trainable, "epochs": arguments.epochs}
+    values = params.train.model_dump() | {name: value for name, value in wanted.items() if value}
+    train = TrainParams.model_validate(values | {"patience": values["epochs"]})
     split = read_split(arguments.split)
     if arguments.images:
         split = split.sample(arguments.images, random_state=0).sort_index()
@@ -72,8 +67,8 @@ def main() -> None:
         plain = timed(
             "plain loop", lambda: plain_loop(arrays, arguments.raw, split, params.augment, train, params.seed, folder)
         )
-    print(f"{len(arrays.train):,} training images, {epochs} epochs, {os.cpu_count()} cores")
-    print(f"{train.backbone}, trained: {trainable}")
+    print(f"{len(arrays.train):,} training images, {train.epochs} epochs, {os.cpu_count()} cores")
+    print(f"{train.backbone}, trained: {train.trainable}")
     print(f"faster from an empty cache: {plain / first:.1f} times; on a rerun: {plain / again:.1f} times")
 
 
@@ -95,14 +90,14 @@ def ours(folder: Path, raw: Path, split: pd.DataFrame, params: Params, train: Tr
     return float(history.loc[history["val_loss"].idxmin(), "val_accuracy"])
 
 
-class Pictures(Dataset[tuple[torch.Tensor, int]]):
-    """Files, decoded and changed anew each time they are asked for."""
+class Images(Dataset[tuple[torch.Tensor, int]]):
+    """Files, decoded and augmented anew at each access."""
 
-    def __init__(self, raw: Path, rows: pd.DataFrame, params: AugmentParams, changed: bool) -> None:
+    def __init__(self, raw: Path, rows: pd.DataFrame, params: AugmentParams, augmented: bool) -> None:
         self.paths = [raw / path for path in rows["path"]]
         self.labels = [CLASSES.index(name) for name in rows["class"]]
         self.reader = reader_of(params)
-        self.transform = policy(params) if changed else None
+        self.transform = policy(params) if augmented else None
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -125,10 +120,10 @@ def plain_loop(
     counts = augmented_per_image(
         rows[TRAIN]["class"], augmentation.per_image, augmentation.balance, np.random.default_rng(seed)
     )
-    train = Pictures(raw, rows[TRAIN].iloc[np.repeat(np.arange(len(counts)), counts + 1)], augmentation, True)
+    train = Images(raw, rows[TRAIN].iloc[np.repeat(np.arange(len(counts)), counts + 1)], augmentation, True)
     workers = {"num_workers": os.cpu_count() or 1, "persistent_workers": True, "prefetch_factor": 4}
     loader = DataLoader(train, params.batch_size, shuffle=True, drop_last=True, **workers)
-    validation = DataLoader(Pictures(raw, rows[VALIDATION], augmentation, False), params.batch_size, **workers)
+    validation = DataLoader(Images(raw, rows[VALIDATION], augmentation, False), params.batch_size, **workers)
 
     optimizer = optimizer_of(classifier, params)
     scheduler = scheduler_of(optimizer, params, params.epochs * len(loader))
@@ -164,14 +159,14 @@ def evaluate(
 ) -> tuple[float, float]:
     """Mean loss and accuracy."""
     classifier.eval()
-    total, right, count = 0.0, 0, 0
+    total, correct, count = 0.0, 0, 0
     for pixels, labels in loader:
         with autocast(precision):
             logits = classifier(pixels).float()
         total += float(torch.nn.functional.cross_entropy(logits, labels, reduction="sum"))
-        right += int((logits.argmax(1) == labels).sum())
+        correct += int((logits.argmax(1) == labels).sum())
         count += len(labels)
-    return total / count, right / count
+    return total / count, correct / count
 
 
 if __name__ == "__main__":
