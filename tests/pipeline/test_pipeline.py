@@ -152,7 +152,7 @@ def test_a_released_model_has_a_card_with_the_scores_of_the_study(project):
     assert digest(project.folder / "release" / "tiny.onnx") in card
     assert project.run("git", "rev-parse", "HEAD").stdout.strip() in card
     assert "\n    dvc repro\n" in card
-    assert f"the network as trained classifies {scores['accuracy']:.2%} of all test images correctly" in card
+    assert f"The network as trained classifies {scores['accuracy']:.2%} of all test images correctly" in card
     assert f"| test images: all | {scores['accuracy']:.1%} " in card  # in full precision the export loses nothing
 
 
