@@ -1,5 +1,6 @@
 """The train stage, killed, interrupted and in two processes, as a user runs it."""
 
+import json
 import os
 import shutil
 import signal
@@ -17,10 +18,9 @@ pytestmark = pytest.mark.slow
 MODEL = "models/model.safetensors"
 
 
-def train(repository, cache, *launcher, **environment):
+def train(repository, cache):
     """Run the stage to its end; what it says on stderr."""
-    command = (sys.executable, *launcher, "stages/train.py")
-    return repository.run(*command, BRAIN_TUMOR_CACHE=str(cache), **environment).stderr
+    return repository.run(sys.executable, "stages/train.py", BRAIN_TUMOR_CACHE=str(cache)).stderr
 
 
 def results(repository):
@@ -92,23 +92,25 @@ def test_a_stopped_run_goes_on_and_ends_with_the_same_bytes(long, whole, tmp_pat
     assert not list((tmp_path / "stopped" / "checkpoints").iterdir())
 
 
-def test_two_processes_train_as_one_does(repository, tmp_path):
-    """The same images in the same steps, so the same losses.
+def test_metrics_are_those_of_the_best_epoch(repository):
+    metrics = json.loads((repository.folder / "metrics/train.json").read_text())
+    history = pd.read_csv(repository.folder / "plots/history.csv")
 
-    Weights are not compared: where a gradient is nothing but rounding, such as that of a bias before a normalisation,
-    Adam makes a step of full length of it, in whatever direction. That a single step has the same gradients is tested
-    where the normalisation over processes is. At ten times the learning rate such steps made a percent of the loss.
-    """
-    steps = {"train__epochs": 1, "train__learning_rate": 1e-4, "train__trainable": "block5"}
-    repository.set(**steps, train__dropout=0.0, train__style_mixing=0.0)
-    train(repository, tmp_path)
-    one = pd.read_csv(repository.folder / "plots/history.csv")
+    best = history.loc[history["val_loss"].idxmin()]
+    for name in ("epoch", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy"):
+        assert metrics[name] == pytest.approx(best[name.replace("validation_", "val_")], abs=1e-4)
+    assert 0 <= metrics["calibrated_validation_accuracy"] <= 1
+    assert metrics["precision"] == "fp32"
+
+
+def test_several_processes_without_gpus_are_refused(repository, tmp_path):
     (repository.folder / MODEL).unlink()
+    launcher = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "stages/train.py")
 
-    said = train(repository, tmp_path, "-m", "torch.distributed.run", "--nproc-per-node", "2", OMP_NUM_THREADS="1")
+    ended = repository.run(
+        *launcher, check=False, BRAIN_TUMOR_CACHE=str(tmp_path), BRAIN_TUMOR_ACCELERATOR="cpu", OMP_NUM_THREADS="1"
+    )
 
-    two = pd.read_csv(repository.folder / "plots/history.csv")
-    assert said.count("epoch 1 of 1") == 1, "every process writes"
-    assert (repository.folder / MODEL).is_file()
-    for loss in ("train_loss", "val_loss"):
-        assert two[loss].to_list() == pytest.approx(one[loss].to_list(), rel=1e-3)
+    assert ended.returncode != 0
+    assert "error: 2 processes cannot train without GPUs: start one" in ended.stderr
+    assert not (repository.folder / MODEL).exists()

@@ -10,7 +10,7 @@ from brain_tumor.model.classifier import Classifier
 from brain_tumor.model.features import FeatureCache
 from brain_tumor.model.predict import logits, probabilities
 from brain_tumor.params import TrainParams
-from brain_tumor.training.loss import balanced_weights
+from brain_tumor.training.loss import class_weights
 
 
 def calibrate(classifier: Classifier, validation: SplitArrays, params: TrainParams, cache: FeatureCache) -> float:
@@ -26,7 +26,7 @@ def calibrate(classifier: Classifier, validation: SplitArrays, params: TrainPara
         The share of the validation images that the calibrated classifier predicts correctly.
     """
     images, labels = validation.images, validation.labels
-    weights = balanced_weights(torch.from_numpy(labels)).numpy() if params.class_weights == "balanced" else None
+    weights = class_weights(params.class_weights, torch.from_numpy(labels)).numpy()
     calibration = fit_calibration(logits(classifier, images, cache), labels, weights)
     classifier.add_to_logits(calibration.offsets)
     _describe(classifier, temperature=calibration.temperature)

@@ -43,7 +43,7 @@ def trainer_on(devices: Mapping[str, Any], **arguments: Any) -> lightning.Traine
         UserError: it cannot run on these devices.
     """
     try:
-        return lightning.Trainer(**devices, **arguments, logger=False, enable_progress_bar=False)
+        return lightning.Trainer(**devices, **arguments, logger=False)
     except (MisconfigurationException, TypeError, ValueError) as error:
         asked = ", ".join(f"{name} {value}" for name, value in devices.items())
         raise UserError(f"training cannot run on {asked}: {str(error).splitlines()[0]}") from None
@@ -55,7 +55,7 @@ def training_device(devices: Mapping[str, Any]) -> torch.device:
     Raises:
         UserError: no such devices, or several processes without GPUs.
     """
-    trainer = trainer_on(devices, enable_checkpointing=False)
+    trainer = trainer_on(devices, enable_checkpointing=False, enable_progress_bar=False)
     device = trainer.strategy.root_device
     processes = max(trainer.world_size, int(os.environ.get("WORLD_SIZE", 1)))  # a launcher's, even where not used
     if processes > 1 and device.type == "cpu":

@@ -5,10 +5,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from brain_tumor.data.arrays import UNKNOWN_TUMOUR
-from brain_tumor.data.catalog import CLASSES, HEALTHY
+from brain_tumor.data.catalog import CLASSES, HEALTHY_INDEX
 
-_HEALTHY = CLASSES.index(HEALTHY)
-_TUMOURS = [number for number, name in enumerate(CLASSES) if name != HEALTHY]
+_TUMOURS = [label for label in range(len(CLASSES)) if label != HEALTHY_INDEX]
 
 
 class PartialLabelLoss(nn.Module):
@@ -37,7 +36,7 @@ class PartialLabelLoss(nn.Module):
             logits[known], labels[known], weights, reduction="sum", label_smoothing=self.label_smoothing
         )
         log_shares = logits[~known].log_softmax(dim=1)
-        tumour, healthy = torch.logsumexp(log_shares[:, _TUMOURS], dim=1), log_shares[:, _HEALTHY]
+        tumour, healthy = torch.logsumexp(log_shares[:, _TUMOURS], dim=1), log_shares[:, HEALTHY_INDEX]
         smoothed = (1 - self.label_smoothing / 2) * tumour + self.label_smoothing / 2 * healthy
         return typed - smoothed.sum()
 
@@ -45,7 +44,12 @@ class PartialLabelLoss(nn.Module):
 def hits(logits: Tensor, labels: Tensor) -> Tensor:
     """(images,), whether the most probable class is the label, or any tumour where the type is unknown."""
     predicted = logits.argmax(dim=1)
-    return torch.where(labels == UNKNOWN_TUMOUR, predicted != _HEALTHY, predicted == labels)
+    return torch.where(labels == UNKNOWN_TUMOUR, predicted != HEALTHY_INDEX, predicted == labels)
+
+
+def class_weights(kind: str, labels: Tensor) -> Tensor:
+    """(classes,), those of `train.class_weights`: `balanced_weights`, or 1 for `none`."""
+    return balanced_weights(labels) if kind == "balanced" else torch.ones(len(CLASSES))
 
 
 def balanced_weights(labels: Tensor) -> Tensor:

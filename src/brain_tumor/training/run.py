@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+import sys
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import lightning
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
+from lightning.pytorch.callbacks import TQDMProgressBar
 from timm.layers.norm_act import BatchNormAct2d
 from torch import Tensor
 
@@ -26,7 +27,7 @@ from brain_tumor.model.precision import TRAINER_PRECISION, autocast, resolve
 from brain_tumor.params import TrainParams
 from brain_tumor.training.batches import FeatureBatches
 from brain_tumor.training.bn_init import initialise_normalisations, trained_normalisations
-from brain_tumor.training.callbacks import HISTORY_COLUMNS, EarlyStop, History, Progress
+from brain_tumor.training.callbacks import HISTORY_COLUMNS, EarlyStop, History
 from brain_tumor.training.checkpoint import (
     AtomicCheckpoints,
     checkpoints,
@@ -35,7 +36,7 @@ from brain_tumor.training.checkpoint import (
     run_folder,
 )
 from brain_tumor.training.devices import CPU, trainer_on, training_device
-from brain_tumor.training.loss import balanced_weights
+from brain_tumor.training.loss import class_weights
 from brain_tumor.training.task import ClassificationTask
 
 log = logging.getLogger(__name__)
@@ -111,32 +112,35 @@ def fit(
     classifier = pretrained(params, arrays, seed, folder, device.type)
     state = run_folder(folder / "checkpoints", classifier, arrays)
     history, (best, last) = History(), checkpoints(state)
+    bars = [TQDMProgressBar()] if sys.stdout.isatty() else []  # Lightning's own choice wraps its lines
     trainer = trainer_on(
         devices,
         max_epochs=params.epochs,
         precision=TRAINER_PRECISION[classifier.description.precision],
-        callbacks=[history, EarlyStop("val_loss", patience=params.patience), Progress(), best, last],
+        callbacks=[history, EarlyStop("val_loss", patience=params.patience), *bars, best, last],
         plugins=[AtomicCheckpoints()],
         sync_batchnorm=True,
         deterministic="warn",  # on a GPU some layers have no deterministic gradient
         use_distributed_sampler=False,
         enable_model_summary=False,
+        enable_progress_bar=bool(bars),
         num_sanity_val_steps=0,
     )
     refuse_timm_norm(classifier, trainer.world_size)
     if trainer.is_global_zero:
         drop_abandoned(state)
-    resumed = state / "last.ckpt"
-    if resumed.is_file():
+    resumed = path if (path := state / "last.ckpt").is_file() else None
+    if resumed:
         log.info("resuming from the last finished epoch of an interrupted run")
-    task = ClassificationTask(classifier, params, _class_weights(params, arrays.train.labels), seed)
+    weights = class_weights(params.class_weights, torch.from_numpy(arrays.train.labels))
+    task = ClassificationTask(classifier, params, weights, seed)
     data = FeatureBatches(arrays, classifier, cache, params.batch_size, seed)
     with clean_interrupt():
-        trainer.fit(task, datamodule=data, ckpt_path=resumed if resumed.is_file() else None, weights_only=True)
+        trainer.fit(task, datamodule=data, ckpt_path=resumed, weights_only=True)
     if best.best_model_score is None or not torch.isfinite(best.best_model_score):
         raise UserError("the validation loss was never a finite number: lower train.learning_rate")
-    weights = trainer.strategy.load_checkpoint(best.best_model_path, weights_only=True)["state_dict"]
-    task.load_state_dict(weights, strict=False)
+    kept = trainer.strategy.load_checkpoint(best.best_model_path, weights_only=True)
+    task.load_state_dict(kept["state_dict"], strict=False)
     return Result(classifier.eval().to(device), history.table(), state, trainer.is_global_zero)
 
 
@@ -172,12 +176,6 @@ def _sample(classifier: Classifier, images: Pixels) -> Tensor:
     rows = np.linspace(0, len(images) - 1, min(SAMPLE, len(images))).astype(int)
     with autocast(classifier.description.precision):
         return classifier.front(torch.from_numpy(images[rows])).float()
-
-
-def _class_weights(params: TrainParams, labels: NDArray[np.int64]) -> Tensor:
-    if params.class_weights == "none":
-        return torch.ones(len(CLASSES))
-    return balanced_weights(torch.from_numpy(labels))
 
 
 def refuse_timm_norm(classifier: Classifier, processes: int) -> None:
