@@ -42,16 +42,7 @@ def test_training_starts_with_what_the_convolutions_compute(classifier, features
         torch.testing.assert_close(classifier.train(mode).activations(features), idle, rtol=1e-3, atol=1e-4)
 
 
-def test_running_statistics_are_those_of_what_reaches_a_layer(classifier, features):
-    initialise_normalisations(classifier, features)
-
-    first = next(module for module in classifier.trunk[classifier.cut :] if isinstance(module, nn.BatchNorm2d))
-    reaches = classifier.trunk[classifier.cut](features)
-    torch.testing.assert_close(first.running_mean, reaches.mean((0, 2, 3)), rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(first.running_var, reaches.var((0, 2, 3), correction=0), rtol=1e-4, atol=1e-5)
-
-
-def test_frozen_layers_and_the_mode_stay(classifier, features):
+def test_running_statistics_are_those_of_what_reaches_a_layer_and_all_else_stays(classifier, features):
     frozen = {name: value.clone() for name, value in classifier.trunk[: classifier.cut].state_dict().items()}
 
     initialise_normalisations(classifier.train(), features)
@@ -59,3 +50,8 @@ def test_frozen_layers_and_the_mode_stay(classifier, features):
     assert classifier.training
     for name, value in classifier.trunk[: classifier.cut].state_dict().items():
         assert torch.equal(value, frozen[name])
+    classifier.eval()
+    first = next(module for module in classifier.trunk[classifier.cut :] if isinstance(module, nn.BatchNorm2d))
+    reaches = classifier.trunk[classifier.cut](features)
+    torch.testing.assert_close(first.running_mean, reaches.mean((0, 2, 3)), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(first.running_var, reaches.var((0, 2, 3), correction=0), rtol=1e-4, atol=1e-5)
