@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,6 +14,7 @@ from brain_tumor.augment.policy import (
     sample_of_augmented,
 )
 from brain_tumor.data.catalog import CLASSES, HEALTHY, TUMOUR
+from brain_tumor.data.cells import UNKNOWN, WHOLE, coverage
 from brain_tumor.figures.sheets import augmentation_sheet
 
 STILL = dict.fromkeys(("rotation", "shift", "scale", "flip", "contrast", "curve", "degradation", "noise"), 0.0)
@@ -60,7 +62,7 @@ def originals_of(images, index, table):
 def test_originals_stay_as_they_are_and_augmented_images_differ(images, index, params):
     before = images.copy()
 
-    result, table = augment(images, index, params.augment, seed=3)
+    result, table, _ = augment(images, index, {}, params.augment, seed=3)
 
     assert np.array_equal(images, before)
     changed = (result != originals_of(images, index, table)).reshape(len(table), -1).any(axis=1)
@@ -72,10 +74,10 @@ def test_originals_stay_as_they_are_and_augmented_images_differ(images, index, p
 def test_the_seed_decides_and_the_other_images_do_not(images, index, params):
     alone = params.augment.model_copy(update={"balance": False, "per_image": 2})
 
-    first, table = augment(images, index, alone, seed=3)
-    again, _ = augment(images, index, alone, seed=3)
-    other, _ = augment(images, index, alone, seed=4)
-    half, half_table = augment(images[4:9], index.iloc[4:9].reset_index(drop=True), alone, seed=3)
+    first, table, _ = augment(images, index, {}, alone, seed=3)
+    again, _, _ = augment(images, index, {}, alone, seed=3)
+    other, _, _ = augment(images, index, {}, alone, seed=4)
+    half, half_table, _ = augment(images[4:9], index.iloc[4:9].reset_index(drop=True), {}, alone, seed=3)
 
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
@@ -94,7 +96,7 @@ def test_policy_without_changes_gives_the_image_back_and_a_sure_flip_mirrors(ima
 
 
 def test_sample_shows_one_image_a_class_with_all_its_augmented_images(images, index, params):
-    result, table = augment(images, index, params.augment, seed=3)
+    result, table, _ = augment(images, index, {}, params.augment, seed=3)
 
     originals, augmented, classes = sample_of_augmented(result, table)
 
@@ -110,7 +112,7 @@ def test_sample_shows_one_image_a_class_with_all_its_augmented_images(images, in
 def test_without_augmented_images_the_sheet_shows_the_originals(images, index, params):
     alone = params.augment.model_copy(update={"per_image": 0, "balance": False, "synthetic_tumours": 0})
 
-    originals, augmented, classes = sample_of_augmented(*augment(images, index, alone, seed=3))
+    originals, augmented, classes = sample_of_augmented(*augment(images, index, {}, alone, seed=3)[:2])
 
     assert len(originals) == len(CLASSES)
     assert augmented == [[]] * len(CLASSES)
@@ -120,7 +122,7 @@ def test_without_augmented_images_the_sheet_shows_the_originals(images, index, p
 def test_healthy_heads_get_augmented_images_with_a_tumour_of_unknown_type(images, index, params):
     drawing = params.augment.model_copy(update=STILL | {"per_image": 0, "balance": False, "synthetic_tumours": 3})
 
-    result, table = augment(images, index, drawing, seed=3)
+    result, table, _ = augment(images, index, {}, drawing, seed=3)
 
     synthetic = table["class"] == TUMOUR
     assert set(index.loc[index["path"].isin(table.loc[synthetic, "path"]), "class"]) == {HEALTHY}
@@ -189,3 +191,40 @@ def test_a_drawn_histogram_keeps_the_order_of_greys_and_black_black(heads):
 
     assert np.std(medians) > 25
     assert all((result == 0).all() for result in drawn_histograms(np.zeros((32, 32), np.uint8), seeds=3))
+
+
+def test_outlines_move_with_their_pictures_and_leave_them_as_they_are(params, rng):
+    """A white square is the tumour, so that the picture itself tells where it went."""
+    size = 64
+    still = {"contrast": 0.0, "curve": 0.0, "degradation": 0.0, "noise": 0.0, "synthetic_tumours": 0, "per_image": 4}
+    parameters = params.augment.model_copy(update=still | {"balance": False, "image_size": size})
+    images = np.zeros((3, size, size), np.uint8)
+    masks = {}
+    for row in range(2):
+        top, left = rng.integers(12, 36, 2)
+        images[row, top : top + 16, left : left + 16] = 255
+        masks[row] = images[row].copy()
+    index = pd.DataFrame({"path": list("abc"), "class": ["glioma", "pituitary", "meningioma"], "group": list("abc")})
+    result, table, cells = augment(images, index, masks, parameters, seed=3)
+    without, _, unknown = augment(images, index, {}, parameters, seed=3)
+    np.testing.assert_array_equal(result, without)
+    assert (unknown == UNKNOWN).all()
+    known = (table["path"] != "c").to_numpy()
+    assert (cells[~known] == UNKNOWN).all()
+    seen = np.array([coverage(image) for image in result[known]]).astype(int)
+    assert np.abs(cells[known].astype(int) - seen).max() < 0.15 * WHOLE  # of the square's blurred edge
+    assert seen.max(axis=(1, 2)).min() > 0
+
+
+def test_synthetic_tumours_bring_their_outline_and_healthy_heads_have_none(params, rng):
+    images = np.stack([cv2.circle(np.zeros((64, 64), np.uint8), (32, 32), 28, 120, -1)] * 2)
+    images = np.clip(images + rng.normal(0, 4, images.shape) * (images > 0), 0, 255).astype(np.uint8)
+    index = pd.DataFrame({"path": list("ab"), "class": ["notumor", "glioma"], "group": list("ab")})
+    parameters = params.augment.model_copy(update={"per_image": 1, "balance": False, "synthetic_tumours": 2})
+    _, table, cells = augment(images, index, {}, parameters, seed=5)
+    assert not cells[table["class"] == "notumor"].any()
+    synthetic = cells[table["class"] == "tumor"]
+    assert len(synthetic) == 2
+    assert (synthetic.max(axis=(1, 2)) > 0).all()
+    assert (synthetic != UNKNOWN).all()
+    assert (cells[table["class"] == "glioma"] == UNKNOWN).all()

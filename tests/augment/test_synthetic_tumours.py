@@ -14,11 +14,11 @@ def head():
 
 
 def changes(head, seeds=60):
-    return [draw_synthetic_tumour(head, np.random.default_rng(seed)).astype(int) - head for seed in range(seeds)]
+    return [draw_synthetic_tumour(head, np.random.default_rng(seed))[0].astype(int) - head for seed in range(seeds)]
 
 
 def test_the_same_draw_gives_the_same_tumour_and_another_one_another(head):
-    first, again, other = (draw_synthetic_tumour(head, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    first, again, other = (draw_synthetic_tumour(head, np.random.default_rng(seed))[0] for seed in (1, 1, 2))
 
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
@@ -50,4 +50,4 @@ def test_a_black_picture_and_a_tiny_head_can_be_drawn_into():
     speck[30:34, 30:34] = 200
 
     for picture in (np.zeros((64, 64), np.uint8), speck):
-        assert draw_synthetic_tumour(picture, np.random.default_rng(0)).shape == picture.shape
+        assert draw_synthetic_tumour(picture, np.random.default_rng(0))[0].shape == picture.shape

@@ -5,6 +5,7 @@ import os
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # otherwise the import asks the network for a newer release
 
 import hashlib
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -17,6 +18,7 @@ from scipy.interpolate import PchipInterpolator
 
 from brain_tumor.augment.synthetic_tumours import draw_synthetic_tumour
 from brain_tumor.data.catalog import HEALTHY, TUMOUR
+from brain_tumor.data.cells import Coverage, coverage_of
 from brain_tumor.data.images import Pixels, head_mask
 from brain_tumor.params import AugmentParams
 
@@ -135,38 +137,48 @@ def augmented_per_image(
     return counts
 
 
-def augment(images: Pixels, index: pd.DataFrame, params: AugmentParams, seed: int) -> tuple[Pixels, pd.DataFrame]:
+def augment(
+    images: Pixels, index: pd.DataFrame, masks: Mapping[int, Pixels], params: AugmentParams, seed: int
+) -> tuple[Pixels, pd.DataFrame, Coverage]:
     """Originals, each followed by its augmented images, and those of healthy heads by some with a synthetic tumour.
 
     What the second augmented image of an original looks like depends on the seed, the original's path and the number 2
-    alone: another split has the same ones, and what was computed from them is found again.
+    alone: another split has the same ones, and what was computed from them is found again. Outlines move along.
 
     Args:
         images: (images, size, size), grey values.
         index: a row an image with the columns `path`, `class` and `group`.
-        params: which changes are made, and how many.
+        masks: of the rows whose outline is known, (size, size), 255 within the tumour and 0 elsewhere.
+        params: how images change, and how many are made.
         seed: of everything random here.
 
     Returns:
-        The images and their index; its column `augmented` is 0 for originals, and the class of images with a synthetic
-        tumour is `TUMOUR`.
+        The images, their index, and the coverage of their cells. In the index the column `augmented` is 0 for
+        originals, and the class of images with a synthetic tumour is `TUMOUR`.
     """
     plan = _plan(index, params, seed)
     result = images[plan["row"]]
+    moved = {place: masks[row] for place, row in enumerate(plan["row"]) if row in masks}
 
     def change(rows: pd.DataFrame) -> None:
         transform = policy(params)
-        for position, *what in rows[["path", "augmented", "synthetic"]].itertuples():
+        for place, *what in rows[["path", "augmented", "synthetic"]].itertuples():
             own_seed = _seed(seed, *what)
+            changed = {"image": result[place]} | ({"mask": moved[place]} if place in moved else {})
             if what[-1]:
-                result[position] = draw_synthetic_tumour(result[position], np.random.default_rng(own_seed))
+                rng = np.random.default_rng(own_seed)
+                changed["image"], changed["mask"] = draw_synthetic_tumour(result[place], rng)
             transform.set_random_seed(own_seed)
-            result[position] = transform(image=result[position])["image"]
+            changed = transform(**changed)
+            result[place] = changed["image"]
+            if "mask" in changed:
+                moved[place] = changed["mask"]
 
     made, threads = plan[plan["augmented"] > 0], os.cpu_count() or 1
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(change, [made[start::threads] for start in range(threads)]))
-    return result, plan.drop(columns=["row", "synthetic"])
+    cells = coverage_of(moved, plan["class"].eq(HEALTHY).to_numpy(), images.shape[1])
+    return result, plan.drop(columns=["row", "synthetic"]), cells
 
 
 def _plan(index: pd.DataFrame, params: AugmentParams, seed: int) -> pd.DataFrame:

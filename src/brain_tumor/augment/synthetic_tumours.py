@@ -41,7 +41,7 @@ class _Site:
     middle: float
 
 
-def draw_synthetic_tumour(image: Pixels, rng: Generator) -> Pixels:
+def draw_synthetic_tumour(image: Pixels, rng: Generator) -> tuple[Pixels, Pixels]:
     """Draw one tumour; its place, size, brightness, texture and swelling are random.
 
     Args:
@@ -49,7 +49,7 @@ def draw_synthetic_tumour(image: Pixels, rng: Generator) -> Pixels:
         rng: of everything random here.
 
     Returns:
-        The picture with a tumour; the same shape.
+        The picture with a tumour; and where it is, 255 within and 0 outside. Both have the same shape.
     """
     side = len(image)
     head = np.asarray(cv2.resize(head_mask(image), (side, side), interpolation=cv2.INTER_NEAREST), np.uint8)
@@ -58,7 +58,7 @@ def draw_synthetic_tumour(image: Pixels, rng: Generator) -> Pixels:
         drawn, tumour = _draw(picture, head, rng)
         if np.average(np.abs(drawn - picture), weights=tumour) > _LEAST_CHANGE:
             break
-    return np.asarray((drawn * 255).round(), np.uint8)
+    return np.asarray((drawn * 255).round(), np.uint8), np.asarray((tumour * 255).round(), np.uint8)
 
 
 def _draw(picture: Grey, head: Pixels, rng: Generator) -> tuple[Grey, Grey]:

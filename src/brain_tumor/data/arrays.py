@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from brain_tumor.data.catalog import CLASSES, EXTERNAL, SPLITS, TUMOUR
+from brain_tumor.data.cells import Coverage
 from brain_tumor.data.images import Frame, Pixels, Reader
 from brain_tumor.errors import UserError
 from brain_tumor.files import atomic_file, write_json
@@ -31,10 +32,12 @@ class SplitArrays:
         images: (images, size, size), grey values 0 to 255; a read-only memory map.
         index: a row an image: `path`, `class`, `augmented` (0 for the original, then 1, 2, …), `group` of duplicates,
             and its frame in the original picture: `left`, `top`, `right`, `bottom`, in shares of the sides.
+        cells: how much of each cell a tumour covers; of train alone.
     """
 
     images: Pixels
     index: pd.DataFrame
+    cells: Coverage | None = None
 
     def __len__(self) -> int:
         return len(self.index)
@@ -71,16 +74,20 @@ class Arrays:
     split_digest: str
 
 
-def write_split_arrays(folder: Path, name: str, images: Pixels, index: pd.DataFrame) -> None:
-    """Write one split as `NAME.npy` and `NAME.csv`.
+def write_split_arrays(
+    folder: Path, name: str, images: Pixels, index: pd.DataFrame, cells: Coverage | None = None
+) -> None:
+    """Write one split as `NAME.npy` and `NAME.csv`, and `NAME_cells.npy` where `cells` are given.
 
     Raises:
         ValueError: rows of `images` and `index` do not agree, or an index with other columns.
     """
     if len(images) != len(index) or tuple(index.columns) != INDEX_COLUMNS:
         raise ValueError(f"{len(images)} images, {len(index)} rows of {tuple(index.columns)}")
-    with atomic_file(folder / f"{name}.npy") as temporary:
-        np.save(temporary, images, allow_pickle=False)
+    for file, values in ((f"{name}.npy", images), (f"{name}_cells.npy", cells)):
+        if values is not None:
+            with atomic_file(folder / file) as temporary:
+                np.save(temporary, values, allow_pickle=False)
     with atomic_file(folder / f"{name}.csv") as temporary:
         index.to_csv(temporary, index=False)  # with all digits: outlines are placed by the frames
 
@@ -108,7 +115,8 @@ def _open_split(folder: Path, name: str) -> SplitArrays:
     index = pd.read_csv(_present(folder / f"{name}.csv"), dtype={"augmented": int}, keep_default_na=False)
     if len(images) != len(index) or not len(index):
         raise UserError(f"{folder / name}: {len(images)} images, {len(index)} rows: run the augment stage again")
-    return SplitArrays(images, index)
+    cells = folder / f"{name}_cells.npy"
+    return SplitArrays(images, index, np.load(cells, allow_pickle=False) if cells.is_file() else None)
 
 
 def _present(file: Path) -> Path:
