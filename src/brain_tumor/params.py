@@ -29,7 +29,7 @@ class DownloadParams(Section):
     dataset: Annotated[str, Field(min_length=1)]
     digest: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None
     annotations: bool
-    additional: list[Literal["br35h"]]
+    additional: list[Literal["br35h", "lgg"]]
 
 
 class SplitParams(Section):
@@ -76,7 +76,7 @@ class TrainParams(Section):
         "efficientnet_lite0",
     ]
     weights: Annotated[str, Field(min_length=1)]
-    head: Literal["pooled", "imagenet"]
+    head: Literal["class_map", "pooled", "imagenet"]
     trainable: Literal["head", "block5", "block4", "all"]
     epochs: Annotated[int, Field(ge=1)]
     batch_size: Annotated[int, Field(ge=1)]
@@ -84,6 +84,7 @@ class TrainParams(Section):
     weight_decay: Annotated[float, Field(ge=0)]
     schedule: Literal["one_cycle", "cosine", "constant"]
     class_weights: Literal["balanced", "none"]
+    cell_loss: Annotated[float, Field(ge=0)]
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
     mixstyle: Share
     dropout: Annotated[float, Field(ge=0, lt=1)]

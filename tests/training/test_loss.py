@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from brain_tumor.data.arrays import UNKNOWN_TUMOUR
 from brain_tumor.data.catalog import CLASSES
-from brain_tumor.training.loss import PartialLabelLoss, balanced_weights, hits
+from brain_tumor.training.loss import PartialLabelLoss, balanced_weights, cell_loss, hits
 
 
 @settings(max_examples=30, deadline=None)
@@ -79,3 +79,45 @@ def test_balanced_weights_are_scikit_learns(rng):
 
     expected = compute_class_weight("balanced", classes=np.arange(4), y=labels)
     np.testing.assert_allclose(weights.numpy(), expected, rtol=1e-6)
+
+
+def cells_by_hand(cells, coverage, labels):
+    """The definition, a cell at a time."""
+    total = weights = 0.0
+    for image, label in enumerate(labels):
+        if (coverage[image] == 255).any():
+            continue
+        for row, column in np.ndindex(*coverage.shape[1:]):
+            shares = np.exp(cells[image, :, row, column])
+            shares /= shares.sum()
+            covered = coverage[image, row, column] / 254
+            healthy = CLASSES.index("notumor")
+            if covered > 0.5:
+                total -= 3 * np.log(1 - shares[healthy] if label == UNKNOWN_TUMOUR else shares[label])
+                weights += 3
+            elif covered < 0.1:
+                total -= np.log(shares[healthy])
+                weights += 1
+    return total / weights
+
+
+def test_cell_loss_is_that_of_the_definition(rng):
+    cells = rng.normal(size=(5, 4, 3, 3))
+    coverage = rng.choice([0, 10, 60, 140, 254], size=(5, 3, 3)).astype(np.uint8)
+    coverage[3] = 255
+    labels = np.array([0, 1, 2, 3, UNKNOWN_TUMOUR])
+    coverage[2] = 0
+    loss = cell_loss(torch.tensor(cells), torch.tensor(coverage), torch.tensor(labels))
+    assert loss.item() == pytest.approx(cells_by_hand(cells, coverage, labels), rel=1e-5)
+
+
+def test_finer_coverage_is_averaged_and_without_known_cells_there_is_no_loss(rng):
+    cells = torch.tensor(rng.normal(size=(2, 4, 2, 2)), requires_grad=True)
+    fine = torch.tensor(rng.choice([0, 254], size=(2, 4, 4)).astype(np.uint8))
+    coarse = (fine.float().reshape(2, 2, 2, 2, 2).mean(dim=(2, 4))).round().to(torch.uint8)
+    labels = torch.tensor([0, 3])
+    assert cell_loss(cells, fine, labels).item() == pytest.approx(cell_loss(cells, coarse, labels).item())
+    nothing = cell_loss(cells, torch.full((2, 4, 4), 255, dtype=torch.uint8), labels)
+    nothing.backward()
+    assert nothing.item() == 0
+    assert not cells.grad.any()

@@ -38,7 +38,7 @@ class Backbone:
     last: int
     last_two: int
     weights: Mapping[str, Weights]
-    heads: tuple[str, ...] = ("pooled",)
+    heads: tuple[str, ...] = ("class_map", "pooled")
     mean: tuple[float, float, float] = IMAGENET_MEAN
     deviation: tuple[float, float, float] = IMAGENET_DEVIATION
 
@@ -74,7 +74,7 @@ def _weights(imagenet: models.WeightsEnum, **others: Weights) -> dict[str, Weigh
     return {"imagenet": Weights(imagenet.url)} | others
 
 
-_VGG_HEADS = ("pooled", "imagenet")
+_VGG_HEADS = ("class_map", "pooled", "imagenet")
 _VGG16 = _weights(models.VGG16_Weights.IMAGENET1K_V1, imagenet_convolutions=LPIPS)
 _VGG16_BN = _weights(models.VGG16_BN_Weights.IMAGENET1K_V1, imagenet_convolutions=LPIPS_WITH_NORMALISATIONS)
 _RESNET = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")

@@ -1,7 +1,7 @@
 """The classifier: uint8 grey images in, logits out, and a file that describes itself."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -16,6 +16,7 @@ from brain_tumor.data.images import Reader
 from brain_tumor.errors import UserError
 from brain_tumor.files import atomic_file
 from brain_tumor.model.backbones import BACKBONES, Backbone
+from brain_tumor.model.class_map import ClassMapHead
 from brain_tumor.model.precision import train_depthwise_in_fp32
 from brain_tumor.model.weights import Tensors, read_safetensors
 from brain_tumor.model.winograd import train_by_winograd
@@ -73,7 +74,9 @@ class Classifier(nn.Module):
         train_depthwise_in_fp32(self.trunk)
         train_by_winograd(self.trunk)
         self.trunk[: self.cut].requires_grad_(False)
-        self.head = HEADS[description.head](backbone, description)
+        # Evidence is linear in what Grad-CAM explains, so the normalisation lies before it.
+        self.neck = nn.BatchNorm2d(backbone.channels) if description.head == "class_map" else nn.Identity()
+        self.head: ClassMapHead | nn.Sequential = HEADS[description.head](backbone, description)
         self.train()  # a module is made in training mode, in which frozen running statistics would move
 
     def train(self, mode: bool = True) -> Self:
@@ -102,7 +105,7 @@ class Classifier(nn.Module):
 
     def activations(self, features: Tensor) -> Tensor:
         """What the head takes and Grad-CAM explains, (images, channels, height, width), from features."""
-        output: Tensor = self.trunk[self.cut :](features if self.cut else self.normalise(features))
+        output: Tensor = self.neck(self.trunk[self.cut :](features if self.cut else self.normalise(features)))
         return output
 
     def classify(self, activations: Tensor) -> Tensor:
@@ -121,7 +124,8 @@ class Classifier(nn.Module):
     @torch.no_grad()
     def add_to_logits(self, offsets: NDArray[np.float64]) -> None:
         """Add (classes,) to the logits of every image, in the last layer."""
-        bias = self.head[-1].get_parameter("bias")
+        last = self.head if isinstance(self.head, ClassMapHead) else self.head[-1]
+        bias = last.get_parameter("bias")
         bias.add_(torch.from_numpy(offsets).to(bias))
 
     def initialise(self, weights: str, cache: Path) -> None:
@@ -206,6 +210,10 @@ def _pooled_head(backbone: Backbone, description: Description) -> nn.Sequential:
     )
 
 
+def _class_map_head(backbone: Backbone, description: Description) -> ClassMapHead:
+    return ClassMapHead(backbone.channels, len(description.classes), description.dropout)
+
+
 def _imagenet_head(backbone: Backbone, description: Description) -> nn.Sequential:
     """VGG's own two layers of 4,096 units (Simonyan and Zisserman 2015), and a last layer for our classes."""
     return nn.Sequential(
@@ -222,7 +230,11 @@ def _imagenet_head(backbone: Backbone, description: Description) -> nn.Sequentia
     )
 
 
-HEADS = {"pooled": _pooled_head, "imagenet": _imagenet_head}
+HEADS: Mapping[str, Callable[[Backbone, Description], ClassMapHead | nn.Sequential]] = {
+    "class_map": _class_map_head,
+    "pooled": _pooled_head,
+    "imagenet": _imagenet_head,
+}
 
-PRETRAINED_HEAD_LAYERS = {"pooled": {}, "imagenet": {"classifier.0": "3", "classifier.3": "6"}}
+PRETRAINED_HEAD_LAYERS = {"class_map": {}, "pooled": {}, "imagenet": {"classifier.0": "3", "classifier.3": "6"}}
 """For each head, which layers of torchvision's network fill which of its own."""

@@ -19,6 +19,7 @@ from brain_tumor.data.images import Pixels
 from brain_tumor.errors import UserError
 from brain_tumor.evaluation.ood import OodDetector, fit, threshold
 from brain_tumor.files import atomic_file
+from brain_tumor.model.class_map import ClassMapHead, evidence_of
 from brain_tumor.model.classifier import Classifier, load_classifier
 from brain_tumor.serving.onnx_model import INPUT, METADATA_KEY, OUTPUTS, Engine, Exported
 
@@ -93,25 +94,34 @@ def save(model: onnx.ModelProto, exported: Exported, path: Path) -> None:
 class ExportGraph(nn.Module):
     """The classifier with everything that prediction wants of it, as one graph.
 
-    The head is linear in the average of the activations once batch normalisation is folded in, so its class
-    activation maps (Zhou et al. 2016) are a 1 x 1 convolution, and the logits less their bias are sums over the maps.
+    Class activation maps are a 1 x 1 convolution of the activations. With the head `pooled` (Zhou et al. 2016) the
+    logits less their bias are sums over the maps; with `class_map` they are log-sum-exps over the evidence, which the
+    maps are but for the number of cells.
     """
 
     weight: Tensor
     bias: Tensor
+    constants: Tensor
     mean: Tensor
     root: Tensor
 
     def __init__(self, classifier: Classifier, detector: OodDetector) -> None:
-        """Raises: UserError for another head than `pooled`."""
+        """Raises: UserError for a head that is neither `pooled` nor `class_map`."""
         super().__init__()
-        if (head := classifier.description.head) != "pooled":
-            raise UserError(f"train.head is {head}: only a model with the head pooled is exported")
         self.classifier = classifier
-        weight, bias = folded_head(classifier)
+        if isinstance(classifier.head, ClassMapHead):
+            weight, constants = folded_cells(classifier.neck, classifier.head)
+            self.register_buffer("constants", constants[:, None, None])
+            self.head: ClassMapHead | None = classifier.head
+        elif classifier.description.head == "pooled":
+            weight, bias = folded_head(classifier)
+            self.register_buffer("bias", bias)
+            self.head = None
+        else:
+            head = classifier.description.head
+            raise UserError(f"train.head is {head}: only models with the heads class_map and pooled are exported")
         self.temperature = classifier.description.temperature
         self.register_buffer("weight", weight[:, :, None, None])
-        self.register_buffer("bias", bias)
         self.register_buffer("mean", torch.from_numpy(detector.mean))
         self.register_buffer("root", torch.from_numpy(detector.precision_root))
 
@@ -127,8 +137,12 @@ class ExportGraph(nn.Module):
         middle = before_last_block(self.classifier, images)
         activations = self.classifier.trunk[self.classifier.backbone.last :](middle)  # (images, channels, h, w)
         places = activations.shape[2] * activations.shape[3]
-        maps = nn.functional.conv2d(activations, self.weight) / places
-        return maps.sum(dim=(2, 3)) + self.bias, maps, spread(middle)
+        products = nn.functional.conv2d(activations, self.weight)
+        if self.head is None:
+            maps = products / places
+            return maps.sum(dim=(2, 3)) + self.bias, maps, spread(middle)
+        cells = products + self.constants
+        return self.head.pooled(cells), evidence_of(cells) / places, spread(middle)
 
 
 def before_last_block(classifier: Classifier, images: Tensor) -> Tensor:
@@ -161,6 +175,15 @@ def folded_head(classifier: Classifier) -> tuple[Tensor, Tensor]:
     weight = linear.weight * scale
     bias = linear.bias + linear.weight @ (normalisation.bias - mean * scale)
     return weight.detach(), bias.detach()
+
+
+def folded_cells(neck: nn.Module, head: ClassMapHead) -> tuple[Tensor, Tensor]:
+    """Weights (classes, channels) and constants (classes,) of the linear map to cell logits, in evaluation mode."""
+    channels = head.linear.in_channels
+    with torch.no_grad():
+        constants = head.linear(neck(torch.zeros(1, channels, 1, 1)))[0, :, 0, 0]
+        units = head.linear(neck(torch.eye(channels)[:, :, None, None]))[:, :, 0, 0]  # (channels, classes)
+    return (units - constants).T.contiguous(), constants
 
 
 def to_onnx(classifier: Classifier, detector: OodDetector) -> onnx.ModelProto:

@@ -52,7 +52,8 @@ class Outputs:
 
     Attributes:
         probabilities: (images, classes), calibrated, rows sum to 1.
-        maps: (images, classes, height, width), class activation maps in logits; a map sums to its logit less the bias.
+        maps: (images, classes, height, width), class activation maps in logits, as Grad-CAM has them but with
+            what speaks against the class below 0.
         ood_distances: (images,), from the training images, about 1 for one of them.
     """
 

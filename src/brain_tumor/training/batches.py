@@ -8,6 +8,7 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.distributed import DistributedSampler
 
 from brain_tumor.data.arrays import Arrays, SplitArrays
+from brain_tumor.data.cells import UNKNOWN, Coverage
 from brain_tumor.errors import UserError
 from brain_tumor.model.classifier import Classifier
 from brain_tumor.model.features import DeviceFeatures, FeatureCache, Features
@@ -17,10 +18,13 @@ from brain_tumor.training.task import Batch
 class FeatureDataset(Dataset[Batch]):
     """Features and labels, fetched a batch at a time."""
 
-    def __init__(self, features: Features | DeviceFeatures, labels: NDArray[np.int64]) -> None:
+    def __init__(
+        self, features: Features | DeviceFeatures, labels: NDArray[np.int64], cells: Coverage | None = None
+    ) -> None:
         if len(features) != len(labels):
             raise ValueError(f"{len(features)} features, {len(labels)} labels")
         self.features, self.labels = features, labels
+        self.cells = np.full((len(labels), 1, 1), UNKNOWN, np.uint8) if cells is None else cells
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -28,7 +32,7 @@ class FeatureDataset(Dataset[Batch]):
     def __getitems__(self, rows: list[int]) -> Batch:
         """Features and labels of several images; what `DataLoader` calls where it is there."""
         chosen = np.asarray(rows)
-        return self.features.gather(chosen), torch.from_numpy(self.labels[chosen])
+        return self.features.gather(chosen), torch.from_numpy(self.labels[chosen]), torch.from_numpy(self.cells[chosen])
 
 
 class FeatureBatches(lightning.LightningDataModule):
@@ -69,7 +73,7 @@ class FeatureBatches(lightning.LightningDataModule):
     def _dataset(self, split: SplitArrays) -> FeatureDataset:
         device = self.trainer.strategy.root_device
         features = self.cache.open(self.classifier, split.images, device)
-        return FeatureDataset(features if device.type == "cpu" else features.on(device), split.labels)
+        return FeatureDataset(features if device.type == "cpu" else features.on(device), split.labels, split.cells)
 
     def _loader(
         self, dataset: FeatureDataset, sampler: DistributedSampler[Batch] | range, drop_last: bool

@@ -6,6 +6,7 @@ from torch.nn import functional
 
 from brain_tumor.data.arrays import UNKNOWN_TUMOUR
 from brain_tumor.data.catalog import CLASSES, HEALTHY_INDEX
+from brain_tumor.data.cells import UNKNOWN, WHOLE
 
 _TUMOURS = [label for label in range(len(CLASSES)) if label != HEALTHY_INDEX]
 
@@ -39,6 +40,34 @@ class PartialLabelLoss(nn.Module):
         tumour, healthy = torch.logsumexp(log_shares[:, _TUMOURS], dim=1), log_shares[:, HEALTHY_INDEX]
         smoothed = (1 - self.label_smoothing / 2) * tumour + self.label_smoothing / 2 * healthy
         return typed - smoothed.sum()
+
+
+_COVERED, _CLEAR = 0.5, 0.1  # share of a cell; between them a cell is left out
+_TUMOUR_CELL = 3.0  # what a cell of a tumour counts beside one without
+
+
+def cell_loss(cells: Tensor, coverage: Tensor, labels: Tensor) -> Tensor:
+    """Mean cross-entropy of cells: the picture's class where the tumour covers a cell, no tumour where it does not.
+
+    Cells that a tumour covers in part are left out, and so are those of pictures with a tumour of unknown outline; a
+    tumour of unknown type is any of the tumours. 0 where no cell is left.
+
+    Args:
+        cells: logits (images, classes, rows, columns).
+        coverage: (images, finer rows, finer columns), as `data.cells` has it; averaged down to the cells.
+        labels: (images,), index into `CLASSES`, or `UNKNOWN_TUMOUR`.
+    """
+    share = functional.adaptive_avg_pool2d(coverage.float() / WHOLE, (cells.shape[2], cells.shape[3]))
+    known = (coverage != UNKNOWN).all(dim=(1, 2))[:, None, None]
+    covered, clear = known & (share > _COVERED), known & (share < _CLEAR)
+    log_shares = cells.float().log_softmax(dim=1)
+    any_tumour = torch.logsumexp(log_shares[:, _TUMOURS], dim=1)
+    typed = labels.clamp(max=len(CLASSES) - 1)[:, None, None, None].expand(-1, 1, *cells.shape[2:])
+    own = log_shares.gather(1, typed)[:, 0]
+    tumour = torch.where((labels == UNKNOWN_TUMOUR)[:, None, None], any_tumour, own)
+    weights = _TUMOUR_CELL * covered + 1.0 * clear
+    likelihood = torch.where(covered, tumour, log_shares[:, HEALTHY_INDEX])
+    return -(weights * likelihood).sum() / weights.sum().clamp(min=1)
 
 
 def hits(logits: Tensor, labels: Tensor) -> Tensor:

@@ -10,13 +10,14 @@ from torch.nn import functional
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler, OneCycleLR
 
+from brain_tumor.model.class_map import ClassMapHead
 from brain_tumor.model.classifier import Classifier
 from brain_tumor.params import TrainParams
-from brain_tumor.training.loss import PartialLabelLoss, hits
+from brain_tumor.training.loss import PartialLabelLoss, cell_loss, hits
 from brain_tumor.training.mixstyle import mixstyle_features
 
-Batch = tuple[Tensor, Tensor]
-"""Features and labels."""
+Batch = tuple[Tensor, Tensor, Tensor]
+"""Features, labels, and the coverage of cells."""
 
 
 class ClassificationTask(lightning.LightningModule):
@@ -38,17 +39,25 @@ class ClassificationTask(lightning.LightningModule):
         self.loss = PartialLabelLoss(class_weights, params.label_smoothing)
 
     def training_step(self, batch: Batch) -> Tensor:
-        features, labels = batch
+        features, labels, coverage = batch
         if torch.rand(()) < self.params.mixstyle:
             features = mixstyle_features(features)
-        logits = self.classifier.tail(features)
+        activations, head = self.classifier.activations(features), self.classifier.head
+        cells: Tensor | None = None
+        if isinstance(head, ClassMapHead):
+            cells = head.cells(activations)
+            logits = head.pooled(cells)
+        else:
+            logits = self.classifier.classify(activations)
         # Not divided by the batch's own sum of weights, which would depend on how processes share the batch.
         loss: Tensor = self.loss(logits.float(), labels) / len(labels)
         self._log("train", loss, logits, labels)
+        if cells is not None and self.params.cell_loss:
+            loss = loss + self.params.cell_loss * cell_loss(cells, coverage, labels)
         return loss
 
     def validation_step(self, batch: Batch) -> None:
-        features, labels = batch
+        features, labels, _ = batch
         logits = self.classifier.tail(features)
         self._log("val", functional.cross_entropy(logits.float(), labels), logits, labels)
 
