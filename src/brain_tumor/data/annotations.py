@@ -12,7 +12,10 @@ from brain_tumor.data.catalog import ANNOTATIONS_FOLDER, CLASSES
 from brain_tumor.errors import UserError
 
 Outline = NDArray[np.float64]
-"""(points, 2): x and y of a closed polygon, in fractions of the picture's width and height."""
+"""(points, 2): x and y of a closed polygon, in fractions of the picture's width and height.
+
+A tumour of several regions has a polygon each; a row of NaN parts one from the next.
+"""
 
 SLICES_FILE, OUTLINES_FILE = "slices.csv", "outlines.csv"
 
@@ -24,7 +27,8 @@ the true class, whatever the folder says.
 """
 
 OUTLINE_COLUMNS = ("image", "outline")
-"""Columns of `outlines.csv`; `outline` is `x,y x,y …` as in `Outline`. Images without a tumour have no row."""
+"""Columns of `outlines.csv`; `outline` is `x,y x,y …` as in `Outline`, with `;` between polygons. Images without a
+tumour have no row."""
 
 _TOLERANCE = 0.05  # an outline drawn by hand may leave the picture by so much of its side
 _SUBPIXEL_BITS = 4
@@ -88,7 +92,7 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
 
 def format_outline(points: Outline) -> str:
     """The text of an outline in `outlines.csv`, to a ten-thousandth of the side."""
-    return " ".join(f"{x:.4f},{y:.4f}" for x, y in points)
+    return " ".join(";" if np.isnan(x) else f"{x:.4f},{y:.4f}" for x, y in points)
 
 
 def outline_mask(points: Outline, height: int, width: int) -> NDArray[np.bool_]:
@@ -102,20 +106,29 @@ def outline_mask(points: Outline, height: int, width: int) -> NDArray[np.bool_]:
     Returns:
         (height, width), True on and inside the outline; what lies outside the picture is cut off.
     """
-    pixels = points * (width, height) - 0.5  # a pixel's centre has whole coordinates
-    corners = np.rint(pixels * 2**_SUBPIXEL_BITS).astype(np.int32)
     mask = np.zeros((height, width), np.uint8)
-    cv2.fillPoly(mask, [corners], 1, shift=_SUBPIXEL_BITS)
+    for polygon in polygons(points):
+        pixels = polygon * (width, height) - 0.5  # a pixel's centre has whole coordinates
+        corners = np.rint(pixels * 2**_SUBPIXEL_BITS).astype(np.int32)
+        cv2.fillPoly(mask, [corners], 1, shift=_SUBPIXEL_BITS)
     return mask.astype(bool)
+
+
+def polygons(points: Outline) -> list[Outline]:
+    """The polygons of an outline, each without the row that parts it from the next."""
+    return [part[~np.isnan(part[:, 0])] for part in np.split(points, np.flatnonzero(np.isnan(points[:, 0])))]
 
 
 def _parse_outline(path: Path, image: str, text: str) -> Outline:
     try:
-        points = np.array([[float(number) for number in point.split(",")] for point in text.split()])
+        points = np.array(
+            [[float(number) for number in point.split(",")] for point in text.replace(";", "nan,nan").split()]
+        )
     except ValueError:
         raise UserError(f"{path}: the outline of {image} is not of the form 'x,y x,y …'") from None
-    if points.ndim != 2 or points.shape[1] != 2 or len(points) < 3:
+    if points.ndim != 2 or points.shape[1] != 2 or min(map(len, polygons(points))) < 3:
         raise UserError(f"{path}: the outline of {image} needs at least three points x,y")
-    if not (np.isfinite(points).all() and (points >= -_TOLERANCE).all() and (points <= 1 + _TOLERANCE).all()):
+    corners = np.concatenate(polygons(points))
+    if not (np.isfinite(corners).all() and (corners >= -_TOLERANCE).all() and (corners <= 1 + _TOLERANCE).all()):
         raise UserError(f"{path}: the outline of {image} leaves the picture: give fractions of width and height")
     return points

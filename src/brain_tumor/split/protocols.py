@@ -38,6 +38,9 @@ from brain_tumor.params import SplitParams
 
 FOLDS = 5
 
+HELD_BACK = {"br35h": 2, "lgg": 4}
+"""Of so many groups of an external set one is held back."""
+
 VALIDATION_SLICES = 20
 """Train is cut into so many stratified slices, or as many as a class has groups, and validation takes its share."""
 
@@ -86,13 +89,14 @@ def assign(
 
 
 def _external_images(images: pd.DataFrame, main_groups: set[str], params: SplitParams) -> pd.DataFrame:
-    """Hold back half of external data, by group; the other half trains if it is asked to.
+    """Hold back a share of each external set, by group and patient; the rest trains if it is asked to.
 
-    Which half a group belongs to depends on its name alone, so that it stays whatever the seed and the protocol are.
+    Which share a group belongs to depends on its name alone, so that it stays whatever the seed and the protocol are.
     """
     split = images.copy()
     duplicate = split["group"].isin(main_groups)
-    held_back = split["group"].map(lambda name: hashlib.sha256(name.encode()).digest()[0] % 2 == 0).astype(bool)
+    lot = joined_by_patient(split).map(lambda name: hashlib.sha256(name.encode()).digest()[0]).astype(int)
+    held_back = lot % split["folder"].map(HELD_BACK).fillna(2).astype(int) == 0
     split["split"] = TRAIN if params.additional == "train" else EXCLUDED
     split["reason"] = "" if params.additional == "train" else NOT_TRAINED_ON
     split.loc[held_back, ["split", "reason"]] = [EXTERNAL, ""]
