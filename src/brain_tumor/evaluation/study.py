@@ -34,6 +34,7 @@ from brain_tumor.evaluation.tables import (
     subsets_of,
     surest_mistakes,
 )
+from brain_tumor.evaluation.within_collection import within_collections
 from brain_tumor.model.calibration import calibrated
 from brain_tumor.split.protocols import joined_by_patient
 
@@ -96,6 +97,7 @@ def study(
     predictions = predictions_of(test, by_calibration["after"])
     errors = {name: expected_calibration_error(values, test.labels) for name, values in by_calibration.items()}
     external = predictions_of(arrays.external, ask(arrays.external.images)) if arrays.external else None
+    collections = [path.split("/")[1] for path in arrays.external.index["path"]] if arrays.external else []
     paths = test.index["path"]
     tables = score_tables(predictions, paths.tolist(), thresholds)
     answered = {risk: coverage_at(tables["risk_coverage"], risk) for risk in RISKS}
@@ -108,6 +110,7 @@ def study(
         "shortcuts": pd.concat([shortcuts, hemisphere_table(outlines, test, predictions, ask)]),
         "lesion_removed": lesion_removal_table(outlines, test, predictions, ask),
         "external": external_table(external),
+        "within_collections": within_collections(external, collections),
     }
     return Study(predictions, tables, errors, answered)
 

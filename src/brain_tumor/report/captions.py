@@ -105,6 +105,7 @@ TABLES = {
         "prediction_sets.csv": "Prediction sets: promised and measured coverage",
         "shortcuts.csv": "Tumour or none by shortcuts alone",
         "lesion_removed.csv": "Correctly predicted tumours when the lesion is removed",
+        "within_collections.csv": "Tumour or none within one collection of external images, where it has both",
         "external.csv": "External test images: tumours predicted as a tumour, healthy heads as healthy",
     },
     "explain": {
