@@ -19,7 +19,7 @@ EQUAL, NEAR, MIRRORED, FLIPPED, INDIRECT = KINDS = ("equal", "near", "mirrored",
 """The kinds of duplicate, the plainest first: the same bytes; the same picture; with left and right swapped; upside
 down, mirrored or not; linked by duplicates of duplicates alone, which no search names."""
 
-_KIND_OF_FLIP = np.array([NEAR, MIRRORED, FLIPPED, FLIPPED])  # in the order of `FLIPS`
+KIND_OF_FLIP = np.array([NEAR, MIRRORED, FLIPPED, FLIPPED])  # in the order of `FLIPS`
 
 WHOLE = ("as it stands", "detail", "")
 IN_FRAME = ("frame", "detail in the frame", "aligned in the frame")
@@ -115,7 +115,7 @@ def _matched(pictures: Pixels, candidates: pd.DataFrame, threshold: float, frame
     """The candidates that are duplicates, each pair as it agrees best."""
     correlation, told = correlate(pictures, candidates, threshold, framed)
     first, second = _ends(candidates)
-    kind, look = _KIND_OF_FLIP[candidates["flip"]], np.array((WHOLE, IN_FRAME)[framed], object)[told]
+    kind, look = KIND_OF_FLIP[candidates["flip"]], np.array((WHOLE, IN_FRAME)[framed], object)[told]
     names = {"first": first, "second": second, "correlation": correlation, "kind": kind, "look": look}
     found: pd.DataFrame = pd.DataFrame(names)[correlation >= threshold]
     return found.sort_values("correlation", ascending=False, kind="stable").drop_duplicates(["first", "second"])

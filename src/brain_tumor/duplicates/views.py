@@ -46,25 +46,26 @@ _LEAST_HEAD = 0.2  # share of the picture; a smaller find is a caption or a part
 _LEAST_FILLED = 0.6  # share of its frame; heads fill two thirds and more
 
 
-def looks_at(grey: Pixels) -> Pixels:
-    """(3, SIZE, SIZE): a picture whole, what the frame of its head shows, and its content; each squeezed to a square.
+def looks_at(grey: Pixels, side: int = SIZE) -> Pixels:
+    """(3, side, side): a picture whole, what the frame of its head shows, and its content; each squeezed to a square.
 
     The content is the picture without a border of one grey. The frame of the head has no margin, so that a crop to the
     head leaves it nearly where it is; where no head stands out it is that of the content.
 
     Args:
         grey: (height, width), grey values 0 to 255.
+        side: pixels a side.
     """
     scale = _READ_SIDE / max(grey.shape)
     if scale < 1:
         size = [max(1, round(side * scale)) for side in grey.shape[::-1]]
         grey = cast(Pixels, cv2.resize(grey, size, interpolation=cv2.INTER_AREA))
     content = _without_border(grey)
-    return np.stack([_squeezed(shown) for shown in (grey, _head(content), content)])
+    return np.stack([_squeezed(shown, side) for shown in (grey, _head(content), content)])
 
 
-def _squeezed(grey: Pixels) -> Pixels:
-    return cast(Pixels, cv2.resize(grey, (SIZE, SIZE), interpolation=cv2.INTER_AREA))
+def _squeezed(grey: Pixels, side: int) -> Pixels:
+    return cast(Pixels, cv2.resize(grey, (side, side), interpolation=cv2.INTER_AREA))
 
 
 def _without_border(grey: Pixels) -> Pixels:
