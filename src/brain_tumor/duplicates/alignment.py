@@ -150,8 +150,11 @@ def aligned_agreement(image: Pixels, other: Pixels, start: Floats) -> float:
         return 0.0
     flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
     moved = cv2.warpAffine(image, warp, (SIZE, SIZE), flags=flags, borderMode=cv2.BORDER_REPLICATE)
-    soft = (blurred(picture, _ALIGNED_BLUR)[seen][None] for picture in (moved, other))
-    return float(on_scale(plain_correlation(*soft), ENOUGH_ALIGNED)[0])
+    soft, plain, fine = (
+        plain_correlation(look(moved)[seen][None], look(other)[seen][None])
+        for look in (lambda picture: blurred(picture, _ALIGNED_BLUR), lambda picture: picture, detail)
+    )
+    return float(np.maximum(on_scale(soft, ENOUGH_ALIGNED), agreement(plain, fine, framed=True))[0])
 
 
 def _made(

@@ -31,7 +31,7 @@ _SHARE, _HEAD_START = 0.6, (0.08, 0.28)  # of the grey values' z, plus whole and
 _SCALE = 0.99  # what a pair has that is just a duplicate
 
 
-def detail(image: Pixels) -> Pixels:
+def detail(image: Any) -> Pixels:
     """Local detail of a picture.
 
     Args:
