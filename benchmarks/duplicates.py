@@ -1,11 +1,11 @@
-"""Processor time, memory and recall of the search for copies, from 7 thousand to 700 thousand pictures.
+"""Processor time, memory and recall of the search for duplicates, from 7 thousand to 700 thousand pictures.
 
     python benchmarks/duplicates.py data/raw 7000 70000 700000
 
 Descriptors are those of the real pictures, and noisy variants of them where more are asked for: noise that makes a
 variant about as similar to its original as another slice of the patient, and for one in a hundred as similar as a
-copy. Each number is run in a process of its own, because memory is measured as the highest of its life. The table goes
-to `duplicates.csv` beside this file.
+duplicate. Each number is run in a process of its own, because memory is measured as the highest of its life. The
+table goes to `duplicates.csv` beside this file.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from brain_tumor.files import atomic_file
 HERE = Path(__file__).parent
 
 NEIGHBOURS = 21  # the picture itself and 20 others, as in the search
-SLICE, COPY = 0.8, 0.95  # similarity of a variant to its original
+SLICE, DUPLICATE = 0.8, 0.95  # similarity of a variant to its original
 SAMPLE = 1_000  # queries that are compared with the exact search
 BLOCK = 8_192
 
@@ -55,7 +55,7 @@ def main() -> None:
 
 def measure(raw: Path, number: int) -> dict[str, float]:
     """One row of the table."""
-    features, copies, originals = descriptors(raw, number)
+    features, duplicates, originals = descriptors(raw, number)
     before = megabytes()
     start = time.process_time()
     index = build_index(features)
@@ -76,29 +76,29 @@ def measure(raw: Path, number: int) -> dict[str, float]:
         "peak_megabytes": round(peak),
         "of_these_by_index": round(peak - before),
         "recall_against_exact": round(float(np.concatenate(hits).mean()), 4),
-        "planted_copies": len(copies),
-        "copies_found": int((found[copies] == originals[:, None]).any(1).sum()),
+        "planted_duplicates": len(duplicates),
+        "duplicates_found": int((found[duplicates] == originals[:, None]).any(1).sum()),
     }
 
 
 def descriptors(raw: Path, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(number, dimensions) at length 1; (copies,), the rows that are copies; (copies,), their originals."""
+    """(number, dimensions) at length 1; (duplicates,), the rows that are duplicates; (duplicates,), their originals."""
     paths = [raw / path for path in read_catalog(raw)["path"]]
     images = np.concatenate([framed(read_images(paths[block], SIZE), VIEWS[:1])[:, 0] for block in blocks(len(paths))])
-    real = describe(images, *projection(images))
+    real = describe(images, *projection(images))[0]
     rng = np.random.default_rng(0)
     features = np.empty((number, real.shape[1]), np.float32)
     features[: len(real)] = real[:number]
     source = rng.integers(0, len(real), number)
-    copied = rng.random(number) < 0.01
-    copied[: len(real)] = False
+    repeated = rng.random(number) < 0.01
+    repeated[: len(real)] = False
     for block in blocks(number):
         rows = np.arange(number)[block]
         rows = rows[rows >= len(real)]
-        similarity = np.where(copied[rows], COPY, SLICE).astype(np.float32)[:, None]
+        similarity = np.where(repeated[rows], DUPLICATE, SLICE).astype(np.float32)[:, None]
         noise = normalised(rng.normal(size=(len(rows), real.shape[1])).astype(np.float32))
         features[rows] = normalised(similarity * real[source[rows]] + np.sqrt(1 - similarity**2) * noise)
-    return features, np.flatnonzero(copied), source[copied]
+    return features, np.flatnonzero(repeated), source[repeated]
 
 
 def exact_search(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,3 +1,5 @@
+import base64
+import io
 import json
 import os
 import re
@@ -9,6 +11,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from made import dicom
 from PIL import Image, ImageOps
 
 from brain_tumor.audit.command import audit
@@ -34,31 +37,31 @@ def save(picture, path, **options):
     picture.save(path, **options)
 
 
-def copy(source, target):
+def duplicate(source, target):
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, target)
 
 
 @pytest.fixture(scope="module")
 def known(tmp_path_factory):
-    """A set of which every copy is known; `Training` and `Testing`, two classes, one of them nested deeper."""
+    """A set of which every duplicate is known; `Training` and `Testing`, two classes, one of them nested deeper."""
     root = tmp_path_factory.mktemp("known set")
     train, test = root / "Training", root / "Testing"
     for seed in range(6):
         save(draw(seed), train / "cat" / f"{seed}.png")
     for seed in range(6, 10):
         save(draw(seed), train / ODD / "deeper" / f"{seed} with space.png")
-    copy(train / "cat" / "0.png", test / "cat" / "equal.png")
+    duplicate(train / "cat" / "0.png", test / "cat" / "equal.png")
     save(draw(1), test / "cat" / "recompressed.jpg", quality=60)
     save(draw(2).resize((70, 90)), test / "cat" / 'resized "2".bmp')
     save(ImageOps.mirror(draw(6)), test / ODD / "mirrored.png")
     save(ImageOps.flip(draw(7)), test / ODD / "upside down.png")
-    copy(train / "cat" / "3.png", test / ODD / "<i>other label.png")
+    duplicate(train / "cat" / "3.png", test / ODD / "<i>other label.png")
     for seed in (20, 21, 22):
         save(draw(seed), test / "cat" / f"new {seed}.png")
-    copy(train / "cat" / "4.png", train / "cat" / "4 again.png")
+    duplicate(train / "cat" / "4.png", train / "cat" / "4 again.png")
     (test / "cat" / "notes.txt").write_text("no picture", encoding="utf-8")
-    copy(train / "cat" / "5.png", test / ".hidden" / "5.png")
+    duplicate(train / "cat" / "5.png", test / ".hidden" / "5.png")
     return root
 
 
@@ -74,7 +77,7 @@ TRUTH = {
 
 
 def small_set(root, train="train", test="test"):
-    """Two parts that share one of two pictures, no classes."""
+    """Two folders that share one of two pictures, no classes."""
     for seed in (0, 1):
         save(draw(seed, 64), root / train / f"{seed}.png")
     for seed in (1, 2):
@@ -83,16 +86,16 @@ def small_set(root, train="train", test="test"):
 
 
 def found(result):
-    return set(result.pairs[["path", "copy_path", "kind"]].itertuples(index=False, name=None))
+    return set(result.pairs[["path", "duplicate_path", "kind"]].itertuples(index=False, name=None))
 
 
-def test_finds_every_copy_and_no_other(known):
+def test_finds_every_duplicate_and_no_other(known):
     result = audit(known)
 
     assert found(result) == TRUTH
     assert result.pairs["correlation"].between(0.99, 1).all()
     assert result.pairs.loc[result.pairs["two_labels"], "path"].tolist() == [f"Testing/{ODD}/<i>other label.png"]
-    assert [(part.name, part.folder, part.images, part.others) for part in result.parts] == [
+    assert [(folder.name, folder.place, folder.images, folder.others) for folder in result.folders] == [
         ("train", "Training", 11, 0),
         ("test", "Testing", 9, 1),
     ]
@@ -125,16 +128,16 @@ def test_of_equal_files_all_are_named_but_not_all_with_all(tmp_path):
         save(draw(0, 64), tmp_path / "test" / f"{name}.png")
 
     pairs = audit(tmp_path).pairs
-    across = pairs[pairs["part"] != pairs["copy_part"]]
+    across = pairs[pairs["folder"] != pairs["duplicate_folder"]]
 
     assert set(across["path"]) == {f"test/{name}.png" for name in range(4)}
-    assert set(across["copy_path"]) == {f"train/{name}.png" for name in range(5)}
+    assert set(across["duplicate_path"]) == {f"train/{name}.png" for name in range(5)}
     assert len(across) == 5 + 4 - 1
     assert len(pairs) - len(across) == 4 + 3
-    assert not pairs.duplicated(["path", "copy_path"]).any()
+    assert not pairs.duplicated(["path", "duplicate_path"]).any()
 
 
-def test_equal_files_share_the_copies_of_one_of_them(tmp_path):
+def test_equal_files_share_the_duplicates_of_one_of_them(tmp_path):
     """The search pairs only the first of equal files with other pictures."""
     save(draw(0), tmp_path / "train" / "a.png")
     for name in ("b.jpg", "c.jpg"):
@@ -147,27 +150,27 @@ def test_equal_files_share_the_copies_of_one_of_them(tmp_path):
     }
 
 
-def test_copies_of_copies_are_indirect(tmp_path, monkeypatch):
+def test_duplicates_of_duplicates_are_indirect(tmp_path, monkeypatch):
     for path in ("train/a", "train/b", "val/c", "test/d", "test/e"):
         save(draw(sum(map(ord, path)), 64), tmp_path / f"{path}.png")
     chain = pd.DataFrame(  # b - c - d
-        {"first": [1, 2], "second": [2, 3], "correlation": [0.995, 0.992], "kind": ["near", "mirrored"]}
+        {"first": [1, 2], "second": [2, 3], "correlation": 0.995, "kind": ["near", "mirrored"], "look": "detail"}
     )
     monkeypatch.setattr("brain_tumor.audit.command.match_duplicates", lambda *_: chain)
 
     result = audit(tmp_path)
 
-    assert result.pairs[["path", "copy_path", "kind"]].to_numpy().tolist() == [
+    assert result.pairs[["path", "duplicate_path", "kind"]].to_numpy().tolist() == [
         ["test/d.png", "train/b.png", "indirect"],
         ["val/c.png", "train/b.png", "near"],
         ["test/d.png", "val/c.png", "mirrored"],
     ]
     assert result.pairs["correlation"].isna().tolist() == [True, False, False]
-    assert result.leaked()[["part", "kind"]].to_numpy().tolist() == [["test", "indirect"], ["validation", "near"]]
+    assert result.leaked()[["folder", "kind"]].to_numpy().tolist() == [["test", "indirect"], ["validation", "near"]]
 
 
 @pytest.mark.parametrize(
-    ("names", "parts"),
+    ("names", "folders"),
     [
         (["Training", "Testing"], {"train": "Training", "test": "Testing"}),
         (["TRAIN", "Test", "other"], {"train": "TRAIN", "test": "Test"}),
@@ -176,19 +179,19 @@ def test_copies_of_copies_are_indirect(tmp_path, monkeypatch):
         (["train", "validation"], {"train": "train", "validation": "validation"}),
     ],
 )
-def test_finds_parts_by_name(tmp_path, names, parts):
+def test_finds_folders_by_name(tmp_path, names, folders):
     for name in names:
         (tmp_path / name).mkdir()
     found = find_folders(tmp_path)
-    assert {part: str(place) for part, place in found.items()} == parts
-    assert list(found) == list(parts)
+    assert {split: str(place) for split, place in found.items()} == folders
+    assert list(found) == list(folders)
 
 
 def test_named_folders_go_first(tmp_path):
     for name in ("train", "val", "a/b"):
         (tmp_path / name).mkdir(parents=True)
     found = find_folders(tmp_path, train="a/b", test="val")
-    assert {part: place.as_posix() for part, place in found.items()} == {"train": "a/b", "test": "val"}
+    assert {split: place.as_posix() for split, place in found.items()} == {"train": "a/b", "test": "val"}
 
 
 @pytest.mark.parametrize(
@@ -203,7 +206,7 @@ def test_named_folders_go_first(tmp_path):
         (["train"], {"train": "train", "test": "train"}, "lies in"),
     ],
 )
-def test_folders_that_cannot_be_parts(tmp_path, folders, options, message):
+def test_folders_that_cannot_be_used(tmp_path, folders, options, message):
     for name in folders:
         (tmp_path / name).mkdir(parents=True)
     with pytest.raises(UserError, match=re.escape(message)):
@@ -250,18 +253,66 @@ def test_command_prints_tables_and_writes_files(known, tmp_path, capsys):
 
     out, err = capsys.readouterr()
     assert err == ""
-    assert "6 of 9 test images (66.7%) have a copy in train." in out
-    assert "Pairs of copies with two labels, because their classes differ: 1." in out
+    assert "6 of 9 test images (66.7%) have a duplicate in train." in out
+    assert "Pairs of duplicates with two labels, because their classes differ: 1." in out
     rows = {tuple(re.split(r"  +", line.strip())) for line in out.splitlines()}
     assert ("train", "Training", "11", "10", "0", "0") in rows
     assert ("test", "Testing", "9", "9", "0", "1") in rows
     assert ("test and train", "6", "2", "2", "1", "1", "0", "1") in rows
-    assert ("cat", "6", "3", "50.0%", "1", "2", "0", "0", "0") in rows
-    assert (ODD, "3", "3", "100.0%", "1", "0", "1", "1", "0") in rows
+    assert ("cat", "6", "3", "50.0%", "1", "2", "0", "0", "0", "3") in rows
+    assert (ODD, "3", "3", "100.0%", "1", "0", "1", "1", "0", "0") in rows
     written = pd.read_csv(table, keep_default_na=False)
     assert tuple(written.columns) == PAIR_COLUMNS
-    assert set(written[["path", "copy_path", "kind"]].itertuples(index=False, name=None)) == TRUTH
+    assert set(written[["path", "duplicate_path", "kind"]].itertuples(index=False, name=None)) == TRUTH
     assert sheet.is_file()
+
+
+def test_the_independent_test_images_are_named(known, tmp_path, capsys):
+    duplicate(known / "Testing" / "cat" / "new 20.png", tmp_path / "set" / "Testing" / "cat" / "again.png")
+    shutil.copytree(known, tmp_path / "set", dirs_exist_ok=True)
+    named, summary = tmp_path / "new" / "independent.txt", tmp_path / "summary.json"
+
+    assert cli.main(["audit", str(tmp_path / "set"), "--independent", str(named), "--json", str(summary)]) == 0
+
+    left = [f"Testing/cat/{name}" for name in ("again.png", "new 20.png", "new 21.png", "new 22.png")]
+    sentence = "without a duplicate in another folder: 4 of 10 images, 3 when duplicates among them count once."
+    assert sentence in capsys.readouterr().out
+    assert named.read_text(encoding="utf-8").splitlines() == left
+    written = json.loads(summary.read_text(encoding="utf-8"))
+    assert written["independent"] == {"folder": "test", "images": 4, "distinct": 3, "class": {"cat": 4}, "paths": left}
+    assert written["with_duplicate_in_train"]["test"]["class"] == {ODD: 3, "cat": 3}
+    assert written["folders"]["test"] == {"folder": "Testing", "images": 10, "unreadable": 0, "other_files": 1}
+    assert written["threshold"] == 0.99
+
+
+def test_a_duplicate_in_validation_is_not_independent(tmp_path):
+    small_set(tmp_path)
+    save(draw(2, 64), tmp_path / "val" / "2.png")
+
+    result = audit(tmp_path)
+
+    assert result.independent().empty
+    shutil.rmtree(tmp_path / "test")
+    assert audit(tmp_path).independent()["path"].tolist() == ["val/2.png"]
+
+
+def test_the_sheet_shows_pairs_as_they_were_compared(tmp_path):
+    """One picture cut out of the other, squeezed and mirrored: both are shown alike, and how they were told."""
+    y, x = np.mgrid[-1.4:1.1:260j, -1.2:1.6:340j]
+    head = Image.fromarray(
+        np.where(np.hypot(x, y) < 1, 70 + np.asarray(draw(1, 400))[:260, :340] // 2, 0).astype(np.uint8)
+    )
+    save(head, tmp_path / "train" / "a.png")
+    save(ImageOps.mirror(head.crop(head.getbbox()).resize((200, 200))), tmp_path / "test" / "b.png")
+
+    result = audit(tmp_path)
+    write_sheet(tmp_path / "sheet.html", result)
+
+    assert result.pairs[["kind", "look"]].to_numpy().tolist() == [["mirrored", "frame"]]
+    page = (tmp_path / "sheet.html").read_text(encoding="utf-8")
+    assert "mirrored, frame, correlation" in page
+    shown = [Image.open(io.BytesIO(base64.b64decode(data))) for data in re.findall(r"base64,(.*?)\"", page)]
+    assert np.corrcoef(*(np.asarray(picture).ravel() for picture in shown))[0, 1] > 0.98
 
 
 def test_command_tells_how_to_see_the_pairs(known, capsys):
@@ -285,9 +336,9 @@ def test_sheet_carries_its_pictures_and_escapes_names(known, tmp_path):
 
 
 def test_sheet_says_how_many_pairs_it_leaves_out(tmp_path):
-    for part, count in (("train", 1), ("test", DRAWN + 7)):
+    for folder, count in (("train", 1), ("test", DRAWN + 7)):
         for name in range(count):
-            save(draw(0, 32), tmp_path / part / f"{name}.png")
+            save(draw(0, 32), tmp_path / folder / f"{name}.png")
 
     write_sheet(tmp_path / "sheet.html", audit(tmp_path))
 
@@ -301,12 +352,25 @@ def test_pictures_of_any_mode_are_drawn(tmp_path, mode):
     picture = draw(0, 64)
     if mode == "I;16":
         picture = Image.fromarray(np.asarray(picture).astype(np.uint16) * 257)
-    for part in ("train", "test"):
-        save(picture if mode == "I;16" else picture.convert(mode), tmp_path / part / "0.tif")
+    for folder in ("train", "test"):
+        save(picture if mode == "I;16" else picture.convert(mode), tmp_path / folder / "0.tif")
 
     write_sheet(tmp_path / "sheet.html", audit(tmp_path))
 
     assert (tmp_path / "sheet.html").read_text(encoding="utf-8").count("data:image/jpeg") == 2
+
+
+def test_dicom_is_read_and_drawn_and_several_pictures_are_one_line(tmp_path, capsys):
+    for place in ("train/a.dcm", "test/b.IMA"):
+        (tmp_path / place).parent.mkdir()
+        (tmp_path / place).write_bytes(dicom(np.asarray(draw(1), np.uint16)))
+    (tmp_path / "test" / "frames.dcm").write_bytes(dicom(np.zeros((2, 9, 9), np.uint16)))
+
+    cli.main(["audit", str(tmp_path), "--html", str(tmp_path / "sheet.html")])
+
+    out, err = capsys.readouterr()
+    assert (tmp_path / "sheet.html").read_text(encoding="utf-8").count("data:image/jpeg") == 2
+    assert "several pictures" in out + err
 
 
 def test_exit_statuses(tmp_path, capsys):
@@ -316,10 +380,10 @@ def test_exit_statuses(tmp_path, capsys):
     assert cli.main(["audit", str(leak)]) == 0
     assert cli.main(["audit", str(leak), "--fail-on-leak"]) == 1
     assert cli.main(["audit", str(clean), "--fail-on-leak"]) == 0
-    assert "0 of 1 test images (0.0%) have a copy in train." in capsys.readouterr().out
+    assert "0 of 1 test images (0.0%) have a duplicate in train." in capsys.readouterr().out
 
     (clean / "test" / "cut off.png").write_bytes((clean / "test" / "2.png").read_bytes()[:300])
-    copy(clean / "test" / "cut off.png", leak / "train" / "cut off.png")
+    duplicate(clean / "test" / "cut off.png", leak / "train" / "cut off.png")
 
     assert cli.main(["audit", str(clean)]) == 2
     assert cli.main(["audit", str(clean), "--fail-on-leak"]) == 2
@@ -338,7 +402,7 @@ def test_a_leak_into_validation_counts(tmp_path):
     save(draw(5, 64), tmp_path / "test" / "5.png")
     assert cli.main(["audit", str(tmp_path), "--fail-on-leak"]) == 1
     (tmp_path / "val" / "1.png").unlink()
-    copy(tmp_path / "test" / "5.png", tmp_path / "val" / "5.png")
+    duplicate(tmp_path / "test" / "5.png", tmp_path / "val" / "5.png")
     assert cli.main(["audit", str(tmp_path), "--fail-on-leak"]) == 0
     assert len(audit(tmp_path).pairs) == 1
 
@@ -354,8 +418,8 @@ def test_named_folders_on_the_command_line(tmp_path, capsys):
 @pytest.mark.skipif(os.name != "posix", reason="such names are for POSIX")
 def test_names_that_are_no_text(tmp_path, capsys):
     root = small_set(tmp_path / "set")
-    for part in ("train", "test"):
-        place = os.path.join(os.fsencode(root / part), b"line\nbreak \xff")  # noqa: PTH118 (no str holds it)
+    for folder in ("train", "test"):
+        place = os.path.join(os.fsencode(root / folder), b"line\nbreak \xff")  # noqa: PTH118 (no str holds it)
         os.mkdir(place)  # noqa: PTH102
         shutil.copyfile(os.fsencode(root / "train" / "0.png"), os.path.join(place, b"\xe9,0.png"))  # noqa: PTH118
     broken = os.path.join(os.fsencode(root / "test"), b"\x1b[31m\xff.png")  # noqa: PTH118

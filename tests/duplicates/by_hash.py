@@ -1,4 +1,4 @@
-"""Copies found by another method than the project's: perceptual hashes, confirmed by a plain correlation."""
+"""Duplicates found by another method than the project's: perceptual hashes, confirmed by a plain correlation."""
 
 from itertools import product
 
@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from brain_tumor.data.catalog import EXCLUDED
-from brain_tumor.data.images import read_images
+from brain_tumor.data.images import Reader, prepare_images
 
 # Bits of 256, at `SIZE`. Of the pairs of annotated images in the Kaggle set, all 1,711 of one slice differ by at most
 # 6, plain or flipped, and none of two slices by less than 12.
@@ -20,9 +20,12 @@ SIZE, CORRELATION = 64, 0.99
 BLOCK = 1024
 
 
-def duplicates_by_hash(files):
-    """(pairs, 2): numbers of files that show the same picture, plain or flipped, the smaller first."""
-    images = read_images(files, SIZE)
+def duplicates_by_hash(files, crop="none", correlation=CORRELATION):
+    """(pairs, 2): numbers of files that show the same picture, plain or flipped, the smaller first.
+
+    With `crop` head each is cut to the frame of its head before, as a network's `Reader` does it.
+    """
+    images, _ = prepare_images(files, Reader(size=SIZE, crop=crop))
     hashes, grey = signs(images), standardised(images)
     found = []
     for down, right in product((1, -1), repeat=2):
@@ -33,16 +36,16 @@ def duplicates_by_hash(files):
             differ = (hashes.shape[1] - hashes[block] @ turned_hashes.T) / 2
             first, second = np.nonzero(differ < NEAR)
             first += start
-            agree = np.einsum("ij,ij->i", grey[first], turned_grey[second]) >= CORRELATION
+            agree = np.einsum("ij,ij->i", grey[first], turned_grey[second]) >= correlation
             found.append(np.stack([first, second], 1)[agree & (first < second)])
     return np.unique(np.concatenate(found), axis=0)
 
 
 def across_splits(pairs, split):
     """Paths of the pairs whose images are used in different splits."""
-    path, part = split["path"].to_numpy(object), split["split"].to_numpy(object)
+    path, name = split["path"].to_numpy(object), split["split"].to_numpy(object)
     first, second = pairs.T
-    apart = (part[first] != part[second]) & (part[first] != EXCLUDED) & (part[second] != EXCLUDED)
+    apart = (name[first] != name[second]) & (name[first] != EXCLUDED) & (name[second] != EXCLUDED)
     return path[pairs[apart]].tolist()
 
 

@@ -3,7 +3,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from brain_tumor.duplicates.alignment import aligned_correlation, correlate
+from brain_tumor.duplicates.alignment import ALIGNED, AS_IT_STANDS, DETAIL, aligned_agreement, correlate
 from brain_tumor.duplicates.views import SIZE
 
 STILL = np.eye(2, 3, dtype=np.float32)
@@ -36,22 +36,27 @@ def test_a_small_affine_map_is_found(rng, warp):
 
     plain = np.corrcoef(one[None][content].ravel(), other[None][content].ravel())[0, 1]
 
-    assert aligned_correlation(one, other, STILL) > 0.99 > plain
-    assert aligned_correlation(other, one, STILL) > 0.99
+    assert aligned_agreement(one, other, STILL) > 0.99 > plain
+    assert aligned_agreement(other, one, STILL) > 0.99
 
 
 def test_unlike_pictures_stay_unlike(rng):
-    assert aligned_correlation(picture(rng), picture(rng), STILL) < 0.9
+    assert aligned_agreement(picture(rng), picture(rng), STILL) < 0.9
 
 
-def test_correlation_of_candidates(rng):
-    one, other = picture(rng), picture(rng)
-    images = np.stack([one, one[:, ::-1], other, np.clip(one * 0.8 + 30, 0, 255).astype(np.uint8), one[::-1]])
-    candidates = pd.DataFrame({"image": [0, 0, 0, 0, 0], "other": [1, 1, 2, 3, 4], "view": 0, "flip": [1, 0, 0, 0, 2]})
+def test_agreement_of_candidates(rng):
+    texture = cv2.GaussianBlur(rng.normal(0, 30, (SIZE, SIZE)), (0, 0), 1)
+    one, other = (np.clip(picture(rng) * 0.8 + texture, 0, 255).astype(np.uint8) for _ in range(2))
+    darker = np.rint(255 * (one / 255.0) ** 2).astype(np.uint8)
+    smaller = moved(one, np.array([[0.96, 0, 2], [0, 0.96, 2]], np.float32))
+    images = np.stack([one, one[:, ::-1], other, one // 2 + 30, one[::-1], darker, smaller])
+    candidates = pd.DataFrame({"image": 0, "other": [1, 1, 2, 3, 4, 5, 6], "view": 0, "flip": [1, 0, 0, 0, 2, 0, 0]})
 
-    mirror, unmirrored, unlike, paler, upside_down = correlate(images, candidates, enough=0.99)
+    for framed in (False, True):
+        agree, told = correlate(images, candidates, 0.99, framed)
+        mirror, unmirrored, unlike, paler, upside_down, gamma, crop = agree
 
-    assert mirror == pytest.approx(1)
-    assert upside_down == pytest.approx(1)
-    assert paler == pytest.approx(1, abs=1e-3)
-    assert max(unmirrored, unlike) < 0.9
+        assert min(mirror, upside_down, paler, gamma) > 0.99 > 0.95 > max(unmirrored, unlike)
+        assert told[[0, 4, 5]].tolist() == [AS_IT_STANDS, AS_IT_STANDS, DETAIL]
+        assert (crop > 0.99) == framed
+    assert told[6] == ALIGNED

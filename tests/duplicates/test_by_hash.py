@@ -1,4 +1,4 @@
-"""No copies lie across the splits of the phantom, by another method than the project's."""
+"""No duplicates lie across the splits of the phantom, by another method than the project's."""
 
 import pytest
 from duplicates.by_hash import across_splits, duplicates_by_hash
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
-    """Catalog, annotations, and the pairs of copies by the project and by hash."""
+    """Catalog, annotations, and the pairs of duplicates by the project and by hash."""
     root = tmp_path_factory.mktemp("phantom")
     write_phantom(root, seed=17, patients=24)
     catalog = read_catalog(root)
@@ -28,9 +28,9 @@ def cut(drawn, params, protocol):
 
 
 @pytest.mark.parametrize("protocol", ["leak_free", "grouped", "patient"])
-def test_no_copies_lie_across_splits_of_the_phantom(drawn, params, protocol):
+def test_no_duplicates_lie_across_splits_of_the_phantom(drawn, params, protocol):
     assert across_splits(drawn[-1], cut(drawn, params, protocol)) == []
 
 
-def test_the_hashes_see_the_copies_across_published_splits(drawn, params):
+def test_the_hashes_see_the_duplicates_across_published_splits(drawn, params):
     assert across_splits(drawn[-1], cut(drawn, params, "published"))

@@ -1,8 +1,9 @@
 import cv2
 import numpy as np
+import pytest
 
 from brain_tumor.duplicates.candidates import build_index, candidate_pairs, describe, projection
-from brain_tumor.duplicates.views import SIZE, VIEW
+from brain_tumor.duplicates.views import FLIPS, SIZE, VIEW, VIEWS, flipped
 
 
 def pictures(rng, number):
@@ -14,7 +15,7 @@ def as_images(values):
     return np.clip(values, 0, 255).astype(np.uint8)
 
 
-def test_candidates_are_named_once_and_hold_every_copy(rng):
+def test_candidates_are_named_once_and_hold_every_duplicate(rng):
     originals = as_images(pictures(rng, 30))
     changed = [originals[:5, :, ::-1], originals[5:10, ::-1], originals[10:15, ::-1, ::-1]]
     images = np.concatenate([originals, *changed, as_images(originals[15:20] * 0.8 + 20)])
@@ -53,7 +54,26 @@ def test_descriptions_have_length_one_and_pictures_of_one_grey_have_none(rng):
         coarse = rng.integers(0, 256, (number, VIEW, VIEW), np.uint8)
         coarse[0] = 77
 
-        lengths = np.linalg.norm(describe(coarse, *projection(coarse)), axis=1)
+        lengths = np.linalg.norm(describe(coarse, *projection(coarse))[0], axis=1)
 
         assert lengths[0] == 0
         assert np.allclose(lengths[1:], 1, atol=1e-5)
+
+
+def test_to_flip_the_description_is_to_flip_the_picture(rng):
+    coarse = rng.integers(0, 256, (30, VIEW, VIEW), np.uint8)
+    centre, basis = rng.normal(size=VIEW**2).astype(np.float32), rng.normal(size=(VIEW**2, 64)).astype(np.float32)
+
+    described = describe(coarse, centre, basis, range(len(FLIPS)))
+
+    for flip, features in enumerate(described):
+        assert features == pytest.approx(describe(flipped(coarse, flip), centre, basis)[0], abs=1e-4)
+
+
+def test_only_what_is_sought_is_compared_with_all(rng):
+    images = as_images(np.repeat(pictures(rng, 6), 2, axis=0))
+
+    found = candidate_pairs(images, np.arange(12), VIEWS[:1], np.array([0, 5]))
+
+    assert {(0, 1), (5, 4)} <= set(found[["image", "other"]].itertuples(index=False, name=None))
+    assert set(found["image"]) == {0, 5}

@@ -1,18 +1,23 @@
 """What is known of the Kaggle set holds for what the project finds in it."""
 
+import zipfile
 from itertools import chain, combinations
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pandas as pd
 import pytest
 from duplicates.by_hash import across_splits, duplicates_by_hash
 
 from brain_tumor.data.annotations import read_slices
 from brain_tumor.data.catalog import HEALTHY, TEST, TESTING, read_catalog
+from brain_tumor.data.images import decode, head_mask
 from brain_tumor.download.archives import copy_files, open_tree
 from brain_tumor.download.figshare import MATCHED_SLICES, write_annotations
 from brain_tumor.duplicates.groups import group_names
-from brain_tumor.duplicates.search import find_duplicates
+from brain_tumor.duplicates.search import find_duplicates, match_duplicates
+from brain_tumor.duplicates.views import looks_at
 from brain_tumor.params import load_params
 from brain_tumor.split.leaks import LEAKED, kind_of_leak, split_counts
 from brain_tumor.split.protocols import TWO_LABELS, assign
@@ -56,6 +61,13 @@ def groups(found):
 def found_by_hash(raw, found):
     catalog, _ = found
     return duplicates_by_hash([raw / path for path in catalog["path"]])
+
+
+@pytest.fixture(scope="module")
+def found_in_frames(raw, found):
+    """By hashes of what the frames of the heads show; 0.98, because two frames are never quite the same."""
+    catalog, _ = found
+    return duplicates_by_hash([raw / path for path in catalog["path"]], "head", 0.98)
 
 
 @pytest.fixture(scope="module")
@@ -140,10 +152,11 @@ def test_no_group_lies_across_splits(found, protocol):
     assert used.groupby("group")["split"].nunique().max() == 1
 
 
-def test_whatever_hashes_find_the_search_groups(groups, found_by_hash):
+@pytest.mark.parametrize("by", ["found_by_hash", "found_in_frames"])
+def test_whatever_hashes_find_the_search_groups(groups, by, request):
     name = groups.to_numpy()
 
-    assert [pair for pair in found_by_hash.tolist() if name[pair[0]] != name[pair[1]]] == []
+    assert [pair for pair in request.getfixturevalue(by).tolist() if name[pair[0]] != name[pair[1]]] == []
 
 
 @pytest.mark.parametrize("protocol", ["leak_free", "grouped", "patient"])
@@ -161,3 +174,52 @@ def test_hashes_see_the_duplicates_across_published_folders(found, found_by_hash
 
     tests = set(split.loc[split["split"] == TEST, "path"])
     assert len(tests.intersection(chain(*across_splits(found_by_hash, split)))) == 991
+
+
+SQUEEZED = [("Tr-no_0147", "Te-no_0103"), ("Tr-no_0032", "Te-no_0137"), ("Tr-no_0190", "Te-no_0123")]
+"""Duplicates that were cut to the head or squeezed; found by the look in its frame, confirmed by eye."""
+
+
+@pytest.mark.parametrize(("train", "test"), SQUEEZED)
+def test_duplicates_in_the_frame_of_the_head_are_grouped(groups, train, test):
+    assert groups[f"Training/notumor/{train}.jpg"] == groups[f"Testing/notumor/{test}.jpg"]
+
+
+def test_pictures_that_were_cut_to_the_head_are_found(raw, found, rng):
+    catalog, _ = found
+    files = [raw / path for path in catalog["path"].sample(200, random_state=0)]
+    originals = [decode(file) for file in files]
+    cut = [cut_to_head(picture, rng) for picture in originals]
+    images = np.stack([looks_at(picture) for picture in (*originals, *cut)])
+
+    pairs = match_duplicates(images, [str(row) for row in range(400)], PARAMS.split.duplicate_threshold)
+
+    ends = set(pairs[["first", "second"]].itertuples(index=False, name=None))
+    assert len({(row, row + 200) for row in range(200)} & ends) >= 198
+
+
+def cut_to_head(picture, rng):
+    """With margins of -3 to +8 % of the head on each side, squeezed, compressed, and every other time mirrored."""
+    mask = head_mask(picture)
+    sides = np.array(cv2.boundingRect(mask)) / np.tile(mask.shape[::-1], 2) * np.tile(picture.shape[::-1], 2)
+    (left, top, width, height), margins = sides, rng.uniform(-0.03, 0.08, 4)
+    rows = slice(max(0, round(top - margins[0] * height)), round(top + (1 + margins[1]) * height))
+    columns = slice(max(0, round(left - margins[2] * width)), round(left + (1 + margins[3]) * width))
+    square = cv2.resize(picture[rows, columns], (224, 224), interpolation=cv2.INTER_AREA)
+    quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(60, 96))]
+    decoded = cv2.imdecode(cv2.imencode(".jpg", square, quality)[1], cv2.IMREAD_GRAYSCALE)
+    return np.ascontiguousarray(decoded[:, :: rng.choice([1, -1])])
+
+
+def test_consecutive_slices_of_a_patient_are_no_duplicates(real_data, tmp_path):
+    """Of 58 patients of LGG, in grey: the hardest there are."""
+    archive = real_data.parent / "lgg-mri-segmentation.zip"
+    if not archive.is_file():
+        pytest.skip("no LGG archive beside the set")
+    with zipfile.ZipFile(archive) as files:
+        names = [name for name in files.namelist() if name.endswith(".tif") and "mask" not in name]
+        files.extractall(tmp_path, names)
+    images = np.stack([looks_at(decode(tmp_path / name)) for name in names])
+
+    assert len(names) == 2260
+    assert match_duplicates(images, names, PARAMS.split.duplicate_threshold).empty

@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from brain_tumor.data.catalog import IMAGE_SUFFIXES, SPLITS, TEST, TRAIN, VALIDATION
-from brain_tumor.data.images import Pixels, read_image
-from brain_tumor.duplicates.views import SIZE
+from brain_tumor.data.images import Pixels, decode
+from brain_tumor.duplicates.views import looks_at
 from brain_tumor.errors import UserError
 from brain_tumor.files import file_digest
 
@@ -16,11 +16,11 @@ FOLDER_NAMES = {
     VALIDATION: ("val", "valid", "validation"),
     TEST: ("test", "testing"),
 }
-"""For each part the names of its folder, in lower case."""
+"""The names of the folder of each split, in lower case."""
 
 
 def find_folders(folder: Path, train: str | None = None, test: str | None = None) -> dict[str, Path]:
-    """Find the folders of the parts.
+    """Find the folders of the splits.
 
     Args:
         folder: holds them.
@@ -28,7 +28,7 @@ def find_folders(folder: Path, train: str | None = None, test: str | None = None
         test: likewise.
 
     Returns:
-        For each part that is there its folder, relative to `folder`, in the order of `SPLITS`: train, and test or
+        The folder of each split that is there, relative to `folder`, in the order of `SPLITS`: train, and test or
         validation or both.
 
     Raises:
@@ -36,29 +36,29 @@ def find_folders(folder: Path, train: str | None = None, test: str | None = None
     """
     if not folder.is_dir():
         raise UserError(f"{folder} is no folder: name one that holds folders of train and test images")
-    found = {part: Path(name) for part, name in ((TRAIN, train), (TEST, test)) if name is not None}
-    for part, place in found.items():
+    found = {split: Path(name) for split, name in ((TRAIN, train), (TEST, test)) if name is not None}
+    for split, place in found.items():
         if not (folder / place).is_dir():
-            raise UserError(f"{folder / place} is no folder: --{part} names one relative to {folder}")
+            raise UserError(f"{folder / place} is no folder: --{split} names one relative to {folder}")
     taken = {(folder / place).resolve() for place in found.values()}
-    for part in SPLITS:
-        if part not in found:
-            places = [place for place in _named(folder, FOLDER_NAMES[part]) if (folder / place).resolve() not in taken]
+    for split in SPLITS:
+        if split not in found:
+            places = [place for place in _named(folder, FOLDER_NAMES[split]) if (folder / place).resolve() not in taken]
             if len(places) > 1:
-                remedy = "rename one" if part == VALIDATION else f"name one with --{part}"
-                raise UserError(f"{folder}: {' and '.join(map(str, places))} may both be {part}: {remedy}")
+                remedy = "rename one" if split == VALIDATION else f"name one with --{split}"
+                raise UserError(f"{folder}: {' and '.join(map(str, places))} may both be {split}: {remedy}")
             if places:
-                found[part] = places[0]
-    for part, enough in ((TRAIN, {TRAIN}), (TEST, {TEST, VALIDATION})):
+                found[split] = places[0]
+    for split, enough in ((TRAIN, {TRAIN}), (TEST, {TEST, VALIDATION})):
         if not enough & found.keys():
             names = ", ".join(name for known in SPLITS if known in enough for name in FOLDER_NAMES[known])
-            raise UserError(f"{folder}: no folder of {part} images, looked for {names}: name it with --{part}")
-    parts = {part: found[part] for part in SPLITS if part in found}
-    for part, place in parts.items():
-        for other, outer in parts.items():
-            if part != other and (folder / place).resolve().is_relative_to((folder / outer).resolve()):
-                raise UserError(f"{folder / place} ({part}) lies in {folder / outer} ({other}): name other folders")
-    return parts
+            raise UserError(f"{folder}: no folder of {split} images, looked for {names}: name it with --{split}")
+    folders = {split: found[split] for split in SPLITS if split in found}
+    for split, place in folders.items():
+        for other, outer in folders.items():
+            if split != other and (folder / place).resolve().is_relative_to((folder / outer).resolve()):
+                raise UserError(f"{folder / place} ({split}) lies in {folder / outer} ({other}): name other folders")
+    return folders
 
 
 def list_files(folder: Path, place: Path) -> tuple[list[str], int]:
@@ -93,9 +93,9 @@ def class_of(path: str, place: Path) -> str:
 
 
 def read_files(
-    folder: Path, paths: list[str], pixels: Pixels, progress: Callable[[list[str]], Iterable[str]]
+    folder: Path, paths: list[str], looks: Pixels, progress: Callable[[list[str]], Iterable[str]]
 ) -> tuple[list[str], dict[str, str]]:
-    """Read files into the first rows of `pixels`; those that cannot be read take no row.
+    """Read files into the first rows of `looks`, see `looks_at`; those that cannot be read take no row.
 
     Returns:
         The digest of each file, empty for one that cannot be read, and the reasons by path.
@@ -103,7 +103,7 @@ def read_files(
 
     def read(path: str) -> tuple[str, Pixels] | UserError:
         try:
-            return file_digest(folder / path), read_image(folder / path, SIZE)
+            return file_digest(folder / path), looks_at(decode(folder / path))
         except UserError as error:
             return error
         except OSError as error:
@@ -117,7 +117,7 @@ def read_files(
                 digests.append("")
             else:
                 digests.append(answer[0])
-                pixels[row] = answer[1]
+                looks[row] = answer[1]
                 row += 1
     return digests, reasons
 

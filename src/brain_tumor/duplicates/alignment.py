@@ -1,12 +1,13 @@
-"""Second look at copies: each candidate is aligned by an affine map and correlated at `SIZE` pixels a side.
+"""Second look at duplicates: each candidate is compared as it stands, and then aligned by an affine map.
 
-Alignment is what separates the two hard cases: a copy that is cropped by 5 % correlates by as little as 0.05 before it
-and by 0.99 after it, while neighbouring slices of one patient stay below 0.986.
+Alignment is what separates the two hard cases: a duplicate that is cropped by 5 % correlates by as little as 0.05
+before it and by 0.99 after it.
 """
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, cast
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,8 +15,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from brain_tumor.data.images import Pixels
-from brain_tumor.duplicates.correlation import flat, inner, plain_correlation, tone_correlation, unit
-from brain_tumor.duplicates.detail import detail_correlation, details
+from brain_tumor.duplicates.correlation import plain_correlation, unit
+from brain_tumor.duplicates.detail import ENOUGH_ALIGNED, ENOUGH_AT_HALF, agreement, detail, on_scale
 from brain_tumor.duplicates.views import (
     FLIPS,
     HALF,
@@ -36,20 +37,20 @@ from brain_tumor.duplicates.views import (
     stored,
 )
 
-_LESS = SIZE * 3 // 4  # neighbouring slices of a patient reach 0.987 there, sharpened copies start at 0.990
-_LEAST_TANGENT = (0.95, 0.96)  # multiple correlation at the first and the second step of alignment
-_LEAST_FIT = 0.95  # multiple correlation at the third step; copies have 0.955
-_LEAST_COARSE = 0.988  # after the third step; copies cropped by 5 % have 0.990, 95 % of the unlike pairs have less
-_LEAST_FINE = 0.96  # at `SIZE`, on the scale of the threshold, before the last alignment; 99.7 % of copies have 0.973
-_FINE_BLUR = 0.7  # standard deviation in pixels of `SIZE`: hides what resampling does to fine texture
-_STRICTNESS = 2.5
+AS_IT_STANDS, DETAIL, ALIGNED = 0, 1, 2
+"""What a pair is told by: the cheapest of the three that is enough."""
+
+_LEAST_HALF = 0.8  # correlation at half the size of pairs that are compared in full as they stand
+_LEAST_TANGENT = (0.9, 0.94)  # multiple correlation at the first and the second step of alignment
+_LEAST_FIT = 0.94  # multiple correlation at the third step
+_LEAST_COARSE = 0.93  # correlation at half the size after the third step
 _COARSE_BLUR = 0.75  # standard deviation in pixels of `HALF`
-_TONE = 0.03  # by so much a tone curve can raise a correlation
-_HALF_SLACK = 0.02  # by so much a correlation at `HALF` may be below that at `SIZE`
+_ALIGNED_BLUR = 1.5  # standard deviation in pixels of `SIZE`: hides what resampling, noise and sharpening do
 _LARGEST_STEP = 1.5  # pixels
 _VIEW_MARGIN, _HALF_MARGIN = 1, 3  # pixels of border that alignment leaves out: a crop shows there what was not cut off
-_LARGEST_CHANGE = 0.2  # of any coefficient of the affine map; with a larger one another picture is made to fit
+_LARGEST_CHANGE = 0.25  # of any coefficient of the affine map; with a larger one another picture is made to fit
 _LEAST_OVERLAP = 0.7
+_STEPS = 12  # of the last alignment
 
 _PAIRS = 256  # pairs that are worked on at a time: what they need nearly fits a processor's cache, and calls are few
 _THREADS = os.cpu_count() or 1
@@ -57,49 +58,68 @@ _THREADS = os.cpu_count() or 1
 _find_transform: Any = cv2.findTransformECC  # OpenCV's own types refuse the mask None, which it allows
 
 
-def correlate(images: Pixels, candidates: pd.DataFrame, enough: float) -> NDArray[np.float64]:
-    """Second look: how well the two pictures of each candidate agree.
+def correlate(
+    images: Pixels, candidates: pd.DataFrame, enough: float, framed: bool = True
+) -> tuple[NDArray[np.float64], Rows]:
+    """Second look: how well the two pictures of each candidate agree, see `agreement`.
 
     Args:
         images: (images, SIZE, SIZE).
         candidates: as `candidate_pairs` returns them.
-        enough: correlation from which a pair is not looked at more closely: as it stands, then with a tone curve, then
-            by its local detail, then aligned.
+        enough: agreement from which a pair is not looked at more closely.
+        framed: whether the images show the frame of the head; then pairs that do not agree as they stand are aligned.
 
     Returns:
-        (candidates,), 0 to 1. What reaches `enough` is a lower bound, because a pair is not looked at again once a look
-        is enough. Pairs that look unlike at half the size are not looked at in full: theirs is that of the halves.
+        (candidates,), 0 to 1: a lower bound, because a pair is not looked at again once a look is enough; and what each
+        is told by.
     """
-    correlation = np.zeros(len(candidates))
-    soft, sharp = _blurred_halves(images)
-    fine = details(images)
-
-    def look(block: slice) -> None:
-        part = candidates.iloc[block]
-        agree = _unaligned_correlation(images, sharp, part, enough)
-        unsettled = np.flatnonzero(agree < enough)
-        agree[unsettled] = np.maximum(agree[unsettled], detail_correlation(*_both(fine, part.iloc[unsettled])))
-        unsettled = unsettled[agree[unsettled] < enough]
-        alike, warps = _coarse_alignment(soft, part.iloc[unsettled])
-        unsettled = unsettled[alike]
-        close, warps = _finer_alignment(sharp, part.iloc[unsettled], warps)
-        unsettled = unsettled[close]
-        for i, image, other, warp in zip(unsettled, *_both(images, part.iloc[unsettled]), warps, strict=True):
-            if _nearly_aligned(image, other, warp):
-                agree[i] = max(agree[i], aligned_correlation(image, other, warp))
-        correlation[block] = agree
-
+    plain, agree = np.zeros(len(candidates)), np.zeros(len(candidates))
+    told = np.full(len(candidates), AS_IT_STANDS)
     with ThreadPoolExecutor(_THREADS) as pool:
-        list(pool.map(look, blocks(len(candidates), _PAIRS)))
-    return np.clip(correlation, 0.0, 1.0)
+
+        def each(look: Callable[[Rows], None], rows: Rows) -> None:
+            list(pool.map(lambda block: look(rows[block]), blocks(len(rows), _PAIRS)))
+
+        sharp = _made(images, candidates, HALF, lambda image: blurred(halved(image), _COARSE_BLUR), pool)
+
+        def as_they_stand(rows: Rows) -> None:
+            plain[rows] = plain_correlation(*_both(sharp, candidates.iloc[rows]))
+            agree[rows] = on_scale(plain[rows], ENOUGH_AT_HALF[framed])
+            near = rows[(agree[rows] < enough) & (plain[rows] >= _LEAST_HALF)]
+            plain[near] = plain_correlation(*_both(images, candidates.iloc[near]))
+            agree[near] = np.maximum(agree[near], agreement(plain[near], 0, framed))
+
+        each(as_they_stand, np.arange(len(candidates)))
+        unsettled = np.flatnonzero((agree < enough) & (plain >= _LEAST_HALF))
+        fine = _made(images, candidates.iloc[unsettled], SIZE, detail, pool)
+
+        def by_detail(rows: Rows) -> None:
+            agree[rows] = agreement(plain[rows], plain_correlation(*_both(fine, candidates.iloc[rows])), framed)
+            told[rows] = DETAIL
+
+        each(by_detail, unsettled)
+        if framed:
+            unsettled = np.flatnonzero(agree < enough)
+            soft = _made(
+                images, candidates.iloc[unsettled], HALF, lambda image: blurred(halved(image), VIEW_BLUR), pool
+            )
+
+            def aligned(rows: Rows) -> None:
+                alike, warps = _coarse_alignment(soft, candidates.iloc[rows])
+                rows = rows[alike]
+                close, warps = _finer_alignment(sharp, candidates.iloc[rows], warps)
+                rows = rows[close]
+                for row, image, other, warp in zip(rows, *_both(images, candidates.iloc[rows]), warps, strict=True):
+                    after = aligned_agreement(image, other, warp)
+                    if after > agree[row]:
+                        agree[row], told[row] = after, ALIGNED
+
+            each(aligned, unsettled)
+    return agree, told
 
 
-def aligned_correlation(image: Pixels, other: Pixels, start: Floats) -> float:
+def aligned_agreement(image: Pixels, other: Pixels, start: Floats) -> float:
     """How well two pictures agree after one is aligned to the other.
-
-    Both are blurred a little, because resampling changes fine texture. Blur and alignment also make unlike pictures
-    more alike, so the difference left over, 1 - correlation, is multiplied by `_STRICTNESS` to be on the scale of
-    pictures that are compared as they stand: neighbouring slices of a patient then reach 0.987, copies start at 0.991.
 
     Args:
         image: (SIZE, SIZE).
@@ -107,14 +127,15 @@ def aligned_correlation(image: Pixels, other: Pixels, start: Floats) -> float:
         start: (2, 3), affine map from pixels of `other` to pixels of `image`, some two pixels off.
 
     Returns:
-        At most 1, over the pixels that both show; 0 where no small affine map aligns them.
+        0 to 1, over the pixels that both show, blurred, on the scale of the threshold; 0 where no small affine map
+        aligns them.
 
     Source: Evangelidis and Psarakis, Parametric Image Alignment Using Enhanced Correlation Coefficient Maximization,
     2008 (OpenCV's findTransformECC).
     """
     if np.linalg.det(start[:, :2]) > 1:  # `other` shows more: align it, so that what is aligned fills the frame
         image, other, start = other, image, cv2.invertAffineTransform(start).astype(np.float32)
-    ends = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 6, 1e-5)  # iterations, change of the correlation
+    ends = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, _STEPS, 1e-5)  # iterations, change of the correlation
     try:
         _, warp = _find_transform(other, image, start.copy(), cv2.MOTION_AFFINE, ends, None, 3)
     except cv2.error:  # it did not converge
@@ -123,44 +144,32 @@ def aligned_correlation(image: Pixels, other: Pixels, start: Floats) -> float:
         return 0.0
     nearest = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
     shown = cv2.warpAffine(np.ones((SIZE, SIZE), np.uint8), warp, (SIZE, SIZE), flags=nearest)
-    shown = cv2.erode(shown, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    shown = cv2.erode(shown, np.ones((9, 9), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
     seen = shown > 0
     if seen.mean() < _LEAST_OVERLAP:
         return 0.0
-    moved = cv2.warpAffine(_fine(image), warp, (SIZE, SIZE), flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP)
-    return float(_strict(tone_correlation(moved[seen][None], _fine(other)[seen][None]))[0])
+    flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+    moved = cv2.warpAffine(image, warp, (SIZE, SIZE), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    soft, plain, fine = (
+        plain_correlation(look(moved)[seen][None], look(other)[seen][None])
+        for look in (lambda picture: blurred(picture, _ALIGNED_BLUR), lambda picture: picture, detail)
+    )
+    return float(np.maximum(on_scale(soft, ENOUGH_ALIGNED), agreement(plain, fine, framed=True))[0])
 
 
-def _unaligned_correlation(
-    images: Pixels, sharp: Pixels, candidates: pd.DataFrame, enough: float
-) -> NDArray[np.float64]:
-    """(candidates,): correlation of the two pictures as they stand.
+def _made(
+    images: Pixels, candidates: pd.DataFrame, side: int, make: Callable[[Pixels], Pixels], pool: ThreadPoolExecutor
+) -> Pixels:
+    """(images, side, side), in a temporary file: what is made of those that are among the candidates."""
+    result = stored((len(images), side, side))
+    rows = np.unique(candidates[["image", "other"]].to_numpy())
 
-    Where that might make it enough, with a tone curve, and without the finest detail.
+    def fill(block: slice) -> None:
+        for row in rows[block]:
+            result[row] = make(images[row])
 
-    Args:
-        images: (images, SIZE, SIZE).
-        sharp: (images, HALF, HALF), the same pictures. They tell most of the pairs that are far from enough.
-        candidates: as `candidate_pairs` returns them.
-        enough: as `correlate` takes it.
-    """
-    agree = plain_correlation(*_both(sharp, candidates))
-    near = np.flatnonzero(agree > enough - _TONE - _HALF_SLACK)
-    image, other = _both(images, candidates.iloc[near])
-    agree[near] = plain_correlation(image, other)
-    for look in (flat, _without_detail):
-        unsettled = (agree[near] < enough) & (agree[near] > enough - _TONE)
-        curved = tone_correlation(look(image[unsettled]), look(other[unsettled]))
-        agree[near[unsettled]] = np.maximum(agree[near[unsettled]], curved)
-    return agree
-
-
-def _without_detail(images: Pixels) -> Pixels:
-    """(images, pixels): without the finest detail, which sharpening, softening and noise change most."""
-    scaled = np.empty((len(images), _LESS, _LESS), np.uint8)
-    for row, image in enumerate(images):
-        scaled[row] = cv2.resize(image, (_LESS, _LESS), interpolation=cv2.INTER_AREA)
-    return cast(Pixels, flat(scaled))
+    list(pool.map(fill, blocks(len(rows), _PAIRS)))
+    return result
 
 
 def _both(pictures: Pixels, candidates: pd.DataFrame) -> tuple[Pixels, Pixels]:
@@ -171,15 +180,6 @@ def _both(pictures: Pixels, candidates: pd.DataFrame) -> tuple[Pixels, Pixels]:
     return image, pictures[candidates["other"]]
 
 
-def _blurred_halves(images: Pixels) -> tuple[Pixels, Pixels]:
-    """Twice (images, HALF, HALF): blurred for the steps at `VIEW` and at `HALF`; in temporary files."""
-    soft, sharp = (stored((len(images), HALF, HALF)) for _ in range(2))
-    for row, image in enumerate(images):
-        small = halved(image)
-        soft[row], sharp[row] = blurred(small, VIEW_BLUR), blurred(small, _COARSE_BLUR)
-    return soft, sharp
-
-
 def _coarse_alignment(soft: Pixels, candidates: pd.DataFrame) -> tuple[Rows, Floats]:
     """Sort out pairs that look unlike, by two steps of alignment of soft pictures.
 
@@ -188,7 +188,7 @@ def _coarse_alignment(soft: Pixels, candidates: pd.DataFrame) -> tuple[Rows, Flo
         candidates: as `candidate_pairs` returns them.
 
     Returns:
-        (alike,), rows of the candidates that may be copies, and (alike, 2, 3), their maps from pixels of `other` to
+        (alike,), rows of the candidates that may be duplicates, and (alike, 2, 3), their maps from pixels of `other` to
         pixels of `image`, both of `HALF`.
     """
     maps = frame_maps(VIEWS)  # (views, 2, 3), from pixels of `VIEW` to pixels of `HALF`
@@ -211,32 +211,16 @@ def _finer_alignment(sharp: Pixels, candidates: pd.DataFrame, warps: Floats) -> 
         warps: (candidates, 2, 3), maps from pixels of `other` to pixels of `image`, both of `HALF`.
 
     Returns:
-        (close,), rows of the candidates that are close to copies, and (close, 2, 3), their maps at `SIZE`.
+        (close,), rows of the candidates that are close to duplicates, and (close, 2, 3), their maps at `SIZE`.
     """
     image, other = _both(sharp, candidates)
     fit, steps = _tangent_fit(seen_through(image, warps, HALF), other, _HALF_MARGIN)
     alike = np.flatnonzero(fit >= _LEAST_FIT)
     image, other, warps = image[alike], other[alike], composed(warps, steps)[alike]
-    agree = tone_correlation(inner(seen_through(image, warps, HALF), _HALF_MARGIN), inner(other, _HALF_MARGIN))
+    within = slice(_HALF_MARGIN, -_HALF_MARGIN)
+    agree = plain_correlation(seen_through(image, warps, HALF)[:, within, within], other[:, within, within])
     close = agree >= _LEAST_COARSE
     return alike[close], rescaled(warps[close], SIZE / HALF, SIZE / HALF)
-
-
-def _nearly_aligned(image: Pixels, other: Pixels, warp: Floats) -> bool:
-    """Whether two pictures agree well enough at full size that a last alignment may make copies of them.
-
-    As they stand counts too: where the tone differs much, the alignment so far may have led away from a fit.
-
-    Args:
-        image: (SIZE, SIZE).
-        other: (SIZE, SIZE).
-        warp: (2, 3), map from pixels of `other` to pixels of `image`.
-    """
-    flags, margin = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, _HALF_MARGIN * SIZE // HALF
-    fine, target = _fine(image), inner(_fine(other)[None], margin)
-    moved = cv2.warpAffine(fine, warp, (SIZE, SIZE), flags=flags, borderMode=cv2.BORDER_REPLICATE)
-    looks = (_strict(tone_correlation(inner(look[None], margin), target))[0] for look in (moved, fine))
-    return any(agree >= _LEAST_FINE for agree in looks)
 
 
 def _tangent_fit(views: Pixels, targets: Pixels, margin: int) -> tuple[Floats, Floats]:
@@ -264,7 +248,9 @@ def _tangent_fit(views: Pixels, targets: Pixels, margin: int) -> tuple[Floats, F
     tangents = tangents.reshape(len(views), 8, (side - 2 * margin) ** 2)  # (pairs, tangents, pixels)
     sums = tangents.sum(2, keepdims=True)
     products = tangents @ tangents.transpose(0, 2, 1) - sums @ sums.transpose(0, 2, 1) / tangents.shape[2]
-    lengths = np.maximum(np.sqrt(products.diagonal(axis1=1, axis2=2)), 1e-3)[:, :, None]  # (pairs, tangents, 1)
+    lengths = np.maximum(np.sqrt(np.maximum(products.diagonal(axis1=1, axis2=2), 0)), 1e-3)[
+        :, :, None
+    ]  # (pairs, tangents, 1)
     products = products / (lengths @ lengths.transpose(0, 2, 1)) + 1e-3 * np.eye(8, dtype=np.float32)
     towards = tangents @ unit(targets[:, within, within])[:, :, None] / lengths  # (pairs, tangents, 1)
     weights = np.linalg.solve(products, towards)
@@ -277,12 +263,3 @@ def _tangent_fit(views: Pixels, targets: Pixels, margin: int) -> tuple[Floats, F
     maps[:, :, :2] = np.eye(2, dtype=np.float32) + steps[:, :, 1:] / to_border
     maps[:, :, 2] = steps[:, :, 0] - steps[:, :, 1:].sum(2)
     return correlation.astype(np.float32), maps
-
-
-def _fine(image: Pixels) -> Floats:
-    return cast(Floats, cv2.GaussianBlur(image.astype(np.float32), (0, 0), _FINE_BLUR))
-
-
-def _strict(correlation: Floats) -> Floats:
-    """That of blurred and aligned pictures on the scale of pictures as they stand, see `aligned_correlation`."""
-    return cast(Floats, np.maximum(0, 1 - _STRICTNESS * (1 - correlation)))

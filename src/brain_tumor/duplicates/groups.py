@@ -1,4 +1,4 @@
-"""Groups of images that are copies of one another, by way of others too."""
+"""Groups of images that are duplicates of one another, by way of others too."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ Rows = NDArray[np.int64]
 
 
 def group_names(paths: Sequence[str], pairs: pd.DataFrame) -> list[str]:
-    """Name the group of copies of each image: the smallest path in it; copies of copies are copies.
+    """Name the group of duplicates of each image: the smallest path in it; duplicates of duplicates are duplicates.
 
     Args:
         paths: one an image, no two alike.
