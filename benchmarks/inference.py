@@ -18,8 +18,8 @@ from pathlib import Path
 import pandas as pd
 
 from brain_tumor.data.catalog import TESTING, published_duplicates, read_split
+from brain_tumor.data.formats.decoding import read_bytes
 from brain_tumor.files import write_csv
-from brain_tumor.serving.inputs import read_bytes
 from brain_tumor.serving.predictor import Predictor
 from brain_tumor.serving.released import RELEASED_MODEL, find_model
 from brain_tumor.serving.stream import answers, expand

@@ -34,12 +34,14 @@ def split():
 
 def test_every_image_has_a_row(root):
     (root / "Testing" / "glioma" / "a.PNG").write_bytes(b"a")
+    (root / "Testing" / "glioma" / "c.dcm").write_bytes(b"c")
+    (root / "Testing" / "glioma" / "d.IMA").write_bytes(b"d")
     (root / "Testing" / "glioma" / "Thumbs.db").write_bytes(b"no image")
     (root / "annotations").mkdir()
 
     catalog = read_catalog(root)
 
-    assert len(catalog) == 9
+    assert len(catalog) == 11
     assert catalog["path"].is_monotonic_increasing
     first = catalog.iloc[0]
     assert first.to_list() == ["Testing/glioma/a.PNG", "glioma", "Testing", hashlib.sha256(b"a").hexdigest()]

@@ -196,8 +196,8 @@ def fragments():
     return content[:end] + b"\xfe\xff\0\xe0\0\0\0\0" * 8_000_000 + content[end:]
 
 
-def volume():
-    head = bytearray(nifti(np.zeros((2, 2, 2), np.int16))[:352])
+def volume(*spacings):
+    head = bytearray(nifti(np.zeros((2, 2, 2), np.int16), spacings)[:352])
     struct.pack_into("<8h", head, 40, 3, 512, 512, 500, 1, 1, 1, 1)
     struct.pack_into("<2f", head, 112, 1.5, -3)
     pack = zlib.compressobj(1, wbits=31)
@@ -229,7 +229,8 @@ BOMBS = {
     "elements": (lambda: with_elements(private(900_000)), "elements"),
     "items": (lambda: with_elements(items(5_000_000)), "cannot be read"),
     "fragments": (fragments, "damaged"),
-    "a scaled volume": (volume, "500"),
+    "a scaled volume": (lambda: volume(1, 1, 1), "500"),
+    "long voxels": (lambda: volume(1, 90, 91), "check the header"),
     "gzipped zeros": (lambda: gzip.compress(nifti(np.zeros((4, 4, 4)))[:352] + ZEROS * 40, 1), "once unpacked"),
 }
 

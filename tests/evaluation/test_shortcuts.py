@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from evaluation.toy import perfect, split_arrays
+from made import dicom
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
@@ -75,7 +76,9 @@ def test_an_even_picture_has_features():
 def test_file_features_are_those_of_the_headers(tmp_path):
     Image.new("RGB", (40, 20)).save(tmp_path / "a.png")
     Image.new("L", (30, 30)).save(tmp_path / "b.jpg")
-    assert file_features([tmp_path / "a.png", tmp_path / "b.jpg"]).tolist() == [[40, 20, 2, 1], [30, 30, 1, 0]]
+    (tmp_path / "c.dcm").write_bytes(dicom(np.zeros((10, 30), np.uint16)))
+    paths = sorted(tmp_path.iterdir())
+    assert file_features(paths).tolist() == [[40, 20, 2, 1], [30, 30, 1, 0], [30, 10, 3, 0]]
 
 
 def test_same_seed_same_guesses(rng):

@@ -2,7 +2,6 @@
 
 import asyncio
 import http.client
-import io
 import multiprocessing
 import os
 import signal
@@ -12,32 +11,23 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from made import raster
+from serving import slow
+from serving.slow import SLOW
 from serving.tiny import READER, write_tiny_model
 
 from brain_tumor.errors import UserError
 from brain_tumor.serving import cli, decoders
 from brain_tumor.serving.decoders import PROCESSES, Decoders
 
-PROGRAM = "import sys; from brain_tumor.serving import cli, decoders; decoders.DEADLINE = 3.0; sys.exit(cli.main())"
+PROGRAM = f"import sys; sys.path.append({str(Path(__file__).parents[1])!r}); from serving import slow; slow.main()"
 
 
-def encoded(pixels, **options):
-    buffer = io.BytesIO()
-    Image.fromarray(np.asarray(pixels, np.uint8)).save(buffer, options.pop("format", "PNG"), **options)
-    return buffer.getvalue()
-
-
-GOOD = encoded(np.full((40, 50), 153))
-
-
-def slow_jpeg(scans, side=4000):
-    """A progressive JPEG whose last scan is there again and again: each takes time, and nearly no bytes."""
-    content = encoded(np.zeros((side, side)), format="JPEG", progressive=True)
-    return content[:-2] + content[content.rindex(b"\xff\xda") : -2] * scans + content[-2:]
+GOOD = raster("PNG", np.full((40, 50), 153, np.uint8))
 
 
 def read(*contents):
@@ -58,11 +48,12 @@ def read(*contents):
 
 def test_a_file_over_its_deadline_is_told_and_the_next_ones_are_read(monkeypatch):
     monkeypatch.setattr(decoders, "DEADLINE", 0.5)
+    monkeypatch.setattr(decoders, "_read", slow.read)
     start = time.monotonic()
 
-    *slow, good = read(*[slow_jpeg(1000)] * 2, GOOD)
+    *late, good = read(SLOW, SLOW, GOOD)
 
-    assert all("more than 0.5 seconds" in answer or "scans" in answer for answer in slow)
+    assert all("more than 0.5 seconds" in answer for answer in late)
     assert good == 1
     assert time.monotonic() - start < 10
 
@@ -71,7 +62,7 @@ def test_a_file_over_its_deadline_is_told_and_the_next_ones_are_read(monkeypatch
 def test_a_file_beyond_the_memory_is_told_and_the_next_ones_are_read(monkeypatch):
     monkeypatch.setattr(decoders, "MEMORY", 40_000_000)
 
-    large, good = read(encoded(np.zeros((7000, 7000))), GOOD)
+    large, good = read(raster("PNG", np.zeros((7000, 7000), np.uint8)), GOOD)
 
     assert large.startswith("the file")
     assert "\n" not in large
@@ -103,12 +94,14 @@ def test_processes_that_are_killed_from_outside_are_replaced():
     asyncio.run(kill_and_ask())
 
 
-def test_a_client_that_has_gone_frees_its_process():
+def test_a_client_that_has_gone_frees_its_process(monkeypatch):
+    monkeypatch.setattr(decoders, "_read", slow.read)
+
     async def leave_and_ask():
         async with Decoders(READER) as made:
-            slow = [asyncio.create_task(made.read(slow_jpeg(1000), "")) for _ in range(PROCESSES)]
+            tasks = [asyncio.create_task(made.read(SLOW, "")) for _ in range(PROCESSES)]
             await asyncio.sleep(1)
-            for task in slow:
+            for task in tasks:
                 task.cancel()
             start = time.monotonic()
             assert len(await made.read(GOOD, "")) == 1
@@ -157,18 +150,17 @@ def test_the_address_is_printed_when_it_answers(tmp_path, host):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scans", [400, 1000])
-def test_two_slow_files_hold_up_no_other_request(tmp_path, scans):
+def test_two_slow_files_hold_up_no_other_request(tmp_path):
     with serving(tmp_path) as (_, address):
         assert ask(address)[0] == 200
-        slow, good, content = [], [], slow_jpeg(scans, 7900)
-        threads = [threading.Thread(target=lambda: slow.append(ask(address, content=content))) for _ in range(2)]
+        late, good = [], []
+        threads = [threading.Thread(target=lambda: late.append(ask(address, content=SLOW))) for _ in range(2)]
         for thread in threads:
             thread.start()
         while any(thread.is_alive() for thread in threads):
             good.append(ask(address))
-        assert [status for status, _ in slow] == [422, 422]
-        assert max(seconds for _, seconds in slow) < 10
+        assert [status for status, _ in late] == [422, 422]
+        assert max(seconds for _, seconds in late) < 10
         assert {status for status, _ in good} == {200}
         assert max(seconds for _, seconds in good) < 2.5
 
@@ -178,11 +170,10 @@ def test_two_slow_files_hold_up_no_other_request(tmp_path, scans):
 def test_a_slow_file_holds_up_no_end_and_leaves_no_process(tmp_path, stop):
     with serving(tmp_path) as (server, address):
         assert ask(address)[0] == 200
-        content = slow_jpeg(1000)
-        head = f"POST /api/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(content)}\r\n\r\n".encode()
+        head = f"POST /api/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(SLOW)}\r\n\r\n".encode()
         host, _, port = address.split("/")[2].rpartition(":")
         with socket.create_connection((host, int(port))) as client:
-            client.sendall(head + content)
+            client.sendall(head + SLOW)
             time.sleep(1)
             below = children(server.pid)
             assert len(below) > PROCESSES

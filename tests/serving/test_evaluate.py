@@ -1,7 +1,9 @@
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
+from made import dicom
 from PIL import Image
 from serving.tiny import CENTRES, write_tiny_model
 from sklearn.metrics import balanced_accuracy_score, f1_score
@@ -68,18 +70,38 @@ def test_the_pipelines_tables_and_figures_are_written(model, tmp_path, capsys):
 def test_folders_that_cannot_be_scored_are_one_line(model, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     (tmp_path / "odd" / "other").mkdir(parents=True)
-    (tmp_path / "none" / "glioma").mkdir(parents=True)
     for arguments, reason in (
         ([tmp_path / "absent"], "is no folder"),
         ([tmp_path / "empty"], "holds no folders"),
         ([tmp_path / "odd"], "--map other=CLASS"),
         ([tmp_path / "odd", "--map", "other=cat"], "expected NAME=CLASS"),
-        ([tmp_path / "none"], "no pictures"),
     ):
         assert cli.main(["evaluate", *map(str, arguments), "--model", str(model)]) == 1
         error = capsys.readouterr().err
         assert reason in error
         assert error.count("\n") == 1
+
+
+def test_a_class_is_told_by_content_and_one_without_pictures_is_said(model, tmp_path, capsys):
+    for name in ("glioma", "notumor"):
+        (tmp_path / name).mkdir()
+    for number in range(3):
+        values = np.full((9, 9), 500, np.uint16)
+        (tmp_path / "glioma" / f"IM{number}").write_bytes(dicom(values, WindowCenter=1250, WindowWidth=2500))
+    (tmp_path / "notumor" / "brain.mgz").write_bytes(b"none")
+    arguments = [str(tmp_path), "--json", str(tmp_path / "scores.json"), "--model", str(model)]
+
+    assert cli.main(["evaluate", *arguments]) == 2
+
+    passed_over, error = capsys.readouterr().err.splitlines()
+    assert passed_over.startswith(f"{tmp_path / 'notumor'}: 1 passed over")
+    assert error.startswith(f"error: no pictures in {tmp_path / 'notumor'}")
+    assert json.loads((tmp_path / "scores.json").read_text())["per_class"]["glioma"]["images"] == 3
+
+    for path in (tmp_path / "glioma").iterdir():
+        path.unlink()
+    assert cli.main(["evaluate", *arguments]) == 2
+    assert capsys.readouterr().err.count("error: no pictures in") == 2
 
 
 @pytest.mark.parametrize("option", ["--out", "--json"])

@@ -62,6 +62,8 @@ def test_what_is_no_slice_of_a_series_stands_by_itself(tmp_path):
     write(tmp_path, "f none", 0, 500, SeriesInstanceUID=None)
     (tmp_path / "g damaged").write_bytes((tmp_path / "a1").read_bytes()[:300])
     (tmp_path / "h empty").touch()
+    for name in ("i1 nowhere", "i2 nowhere"):
+        write(tmp_path, name, 0, 500, ImagePositionPatient=None)
 
     found = sources(sorted(tmp_path.iterdir()))
 
@@ -75,6 +77,8 @@ def test_what_is_no_slice_of_a_series_stands_by_itself(tmp_path):
         ["f none"],
         ["g damaged"],
         ["h empty"],
+        ["i1 nowhere"],
+        ["i2 nowhere"],
     ]
     assert [found[0].name, found[3].name] == [str(tmp_path / "T1 ax"), str(tmp_path / "T1 ax (2)")]
     assert found[1].name == str(tmp_path / "a2.png")

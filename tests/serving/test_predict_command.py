@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from made import dicom, nifti
 from PIL import Image
 from serving.tiny import CENTRES, tiny_probabilities, write_tiny_model
 
@@ -56,8 +57,9 @@ def test_json_tells_the_models_answers_and_the_rest_goes_on(model, folder, capsy
     assert found["glioma.png"]["reason"] is None
     assert found["unlike.png"]["novelty"] == pytest.approx(0.5 / 0.3, rel=1e-3)
     assert status == 2
-    assert err.count("\n") == 1
-    assert err.startswith(f"error: {folder / 'broken.jpg'}")
+    passed_over, error = err.splitlines()
+    assert passed_over.endswith(f"1 passed over, no pictures or not readable, the first is {folder / 'notes.txt'}")
+    assert error.startswith(f"error: {folder / 'broken.jpg'}")
 
 
 def test_csv_and_table_say_the_same(model, folder, capsys):
@@ -117,6 +119,81 @@ def test_more_files_than_fit_a_batch_keep_their_order(model, tmp_path, capsys):
     assert [row["file"][-7:] for row in rows] == [f"{number:03d}.png" for number in range(70)]
     for row, value in zip(rows, values, strict=True):
         assert list(row["probabilities"].values()) == pytest.approx(tiny_probabilities(value / 255), abs=1e-4)
+
+
+HEAD = (np.indices((40, 40)).sum(axis=0) * 20).astype(np.uint16)
+
+
+def series(folder, uid="1.2", **elements):
+    """Three slices, named and stored against their order."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, (name, place) in enumerate({"IM1": 8, "IM2": 4, "i3.MRDC.1": 0}.items()):
+        header = {"SeriesDescription": "T1", "ImageOrientationPatient": [1, 0, 0, 0, 1, 0], "InstanceNumber": number}
+        header |= {"SeriesInstanceUID": uid, "ImagePositionPatient": [0, 0, place]} | elements
+        (folder / name).write_bytes(dicom(HEAD + 100 * number, WindowCenter=800, WindowWidth=1600, **header))
+
+
+def test_a_series_in_a_folder_is_a_volume_whatever_its_files_are_called(model, tmp_path, capsys):
+    series(tmp_path / "a")
+    series(tmp_path / "b", "1.3", Modality="CT")
+    (tmp_path / "b" / "VERSION").write_text("no picture")
+
+    status, out, err = predict(capsys, tmp_path, "--json", "--model", model)
+
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert status == 0
+    assert err == f"{tmp_path}: 1 passed over, no pictures or not readable, the first is {tmp_path / 'b' / 'VERSION'}\n"
+    assert [(row["file"], row["slice"], row["volume"], row["volume_number"]) for row in rows] == [
+        (str(tmp_path / folder / "T1"), place, place is None, None) for folder in "ab" for place in (0, 1, 2, None)
+    ]
+    assert {row["reason"] for row in rows[4:7]} == {"its header says modality CT"}
+    assert rows[7]["reason"] == "none of its 3 slices is: its header says modality CT"
+    assert predict(capsys, tmp_path / "a" / "*", "--json", "--model", model)[1].splitlines() == out.splitlines()[:4]
+
+    one = predict(capsys, tmp_path / "a" / "IM1", "--json", "--model", model)[1]
+    assert json.loads(one) == rows[2] | {"file": str(tmp_path / "a" / "IM1"), "slice": None}
+
+
+def test_each_volume_of_a_file_has_its_rows_and_overlays(model, tmp_path, capsys):
+    (tmp_path / "4d.nii").write_bytes(nifti(np.stack([HEAD[..., None].repeat(2, 2)] * 2, axis=3).astype(np.int16)))
+    arguments = (tmp_path / "4d.nii", "--model", model)
+
+    _, out, _ = predict(capsys, *arguments, "--csv", "--heatmap", tmp_path / "maps")
+    rows = [(row["volume_number"], row["slice"]) for row in csv.DictReader(io.StringIO(out))]
+    assert rows == [("0", "0"), ("0", "1"), ("1", "0"), ("1", "1"), ("0", "volume"), ("1", "volume")]
+    assert len(list((tmp_path / "maps").iterdir())) == 4
+
+    _, out, _ = predict(capsys, *arguments)
+    names = [line.partition("4d.nii")[2].partition(":")[0].strip() for line in out.splitlines()[1:]]
+    assert names == [
+        "volume 0 slice 0",
+        "volume 0 slice 1",
+        "volume 1 slice 0",
+        "volume 1 slice 1",
+        "volume 0",
+        "volume 1",
+    ]
+
+
+def test_a_header_that_names_no_brain_is_the_reason(model, tmp_path, capsys):
+    (tmp_path / "knee.dcm").write_bytes(dicom(HEAD, BodyPartExamined="KNEE\n\x1b[31m"))
+
+    _, out, _ = predict(capsys, tmp_path / "knee.dcm", "--model", model)
+
+    (line,) = out.splitlines()[1:]
+    assert line.startswith("?")
+    assert line.isprintable()
+    assert "not like the training images (its header says body part KNEE" in line
+
+
+def test_nothing_to_read_is_exit_status_2(model, tmp_path, capsys):
+    assert predict(capsys, tmp_path, "--csv", "--model", model)[0] == 2
+    (tmp_path / "notes.txt").write_text("no picture")
+    status, _, err = predict(capsys, tmp_path, "--csv", "--model", model)
+    assert status == 2
+    passed_over, error = err.splitlines()
+    assert passed_over.startswith(f"{tmp_path}: 1 passed over")
+    assert error.startswith("error: no pictures found")
 
 
 def test_without_a_model_it_says_how_to_name_one(folder, capsys, monkeypatch):

@@ -7,14 +7,15 @@ import socket
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
+from made import dicom, nifti
 from PIL import Image
 from serving.tiny import CENTRES, tiny_probabilities, write_tiny_model
 
 from brain_tumor.data.catalog import CLASSES
+from brain_tumor.data.formats.pixels import Picture
 from brain_tumor.data.images import Reader
 from brain_tumor.serving import web
 from brain_tumor.serving.batching import Batcher
-from brain_tumor.serving.inputs import Picture
 from brain_tumor.serving.predictor import Predictor
 from brain_tumor.serving.reading import prepared
 from brain_tumor.serving.web import create_app, is_loopback
@@ -65,6 +66,28 @@ def test_without_images_there_are_none(client):
     (answer,) = client.post("/api/predict", content=png(flat(51))).json()["pictures"]
     assert answer["label"] == "glioma"
     assert answer["picture"] is None
+
+
+def test_a_header_that_names_no_brain_is_the_reason(client):
+    (answer,) = client.post("/api/predict", content=dicom(np.eye(9, dtype=np.uint16), BodyPartExamined="KNEE")).json()[
+        "pictures"
+    ]
+    assert not answer["like_training_images"]
+    assert answer["reason"] == "its header says body part KNEE"
+
+
+def test_each_volume_of_a_file_has_an_answer(client):
+    values = np.zeros((9, 9, 3, 2), np.int16)
+
+    one = client.post("/api/predict", content=nifti(values[..., 0])).json()
+    assert one["volume"]["volume_number"] is None
+    assert one["volumes"] == []
+
+    two = client.post("/api/predict", content=nifti(values)).json()
+    assert two["volume"] is None
+    assert [volume["volume_number"] for volume in two["volumes"]] == [0, 1]
+    places = [(row["volume_number"], row["slice"]) for row in two["pictures"]]
+    assert places == [(v, s) for v in (0, 1) for s in range(3)]
 
 
 @pytest.mark.parametrize(
@@ -324,5 +347,5 @@ def test_a_picture_that_cannot_be_prepared_is_422(tmp_path):
     with connected(create_app(Predictor(write_tiny_model(tmp_path / "model.onnx", reader)))) as made:
         response = made.post("/api/predict", content=png(np.ones((1, 512))))
     assert response.status_code == 422
-    assert "cannot be prepared" in response.json()["detail"]
+    assert "no picture of a head" in response.json()["detail"]
     assert response.headers["x-content-type-options"] == "nosniff"

@@ -27,7 +27,7 @@ TRAINING, TESTING = "Training", "Testing"
 It is empty where a data set has no such folders. For external data it is the name of their set.
 """
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".dcm", ".dicom", ".ima"})
 
 ANNOTATIONS_FOLDER = "annotations"
 """Folder of `data/raw` that holds `slices.csv` and `outlines.csv` where patients and outlines are known."""

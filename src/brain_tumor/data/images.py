@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from pydantic import BaseModel, ConfigDict, Field
 
 from brain_tumor.data.formats.decoding import pictures, read_bytes
@@ -165,6 +165,20 @@ def decode(path: Path) -> Pixels:
     if others:
         raise UserError(f"{path} has several pictures, expected one: save the one that is meant by itself")
     return first.grey
+
+
+def image_header(path: Path) -> tuple[int, int, str]:
+    """Width, height and colour mode of a picture, as Pillow names it; `I` for DICOM and other greys of many bits.
+
+    Raises:
+        UserError: as `decode`, for what Pillow does not know.
+    """
+    try:
+        with Image.open(path) as image:  # reads no pixels
+            return image.width, image.height, image.mode[0] if image.mode.startswith("I") else image.mode
+    except UnidentifiedImageError:
+        height, width = decode(path).shape
+        return width, height, "I"
 
 
 def head_mask(grey: Pixels) -> Pixels:

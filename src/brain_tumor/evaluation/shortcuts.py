@@ -11,12 +11,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from PIL import Image
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from brain_tumor.data.arrays import Arrays
 from brain_tumor.data.catalog import HEALTHY_INDEX
-from brain_tumor.data.images import Pixels, read_images
+from brain_tumor.data.images import Pixels, image_header, read_images
 from brain_tumor.evaluation.tables import Floats, Predictions, binary_table
 
 OTHER_SOURCES = "other sources only"
@@ -94,8 +93,8 @@ def file_features(paths: Sequence[Path]) -> Floats:
     """What file headers say, (images, 4): width, height, aspect ratio, whether the picture has colour."""
     features = np.empty((len(paths), 4))
     for row, path in enumerate(paths):
-        with Image.open(path) as image:  # reads the header only
-            features[row] = (*image.size, image.width / image.height, image.mode in _COLOUR_MODES)
+        width, height, mode = image_header(path)
+        features[row] = (width, height, width / height, mode in _COLOUR_MODES)
     return features
 
 

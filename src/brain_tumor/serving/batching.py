@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from brain_tumor.serving.inputs import Picture
+from brain_tumor.data.formats.pixels import Picture
 from brain_tumor.serving.predictor import BATCH, Prediction, Predictor
 
 WAITING = 256

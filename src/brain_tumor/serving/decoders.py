@@ -14,9 +14,10 @@ from pebble import ProcessExpired, ProcessPool
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import File, create_form_parser
 
+from brain_tumor.data.formats.decoding import pictures
+from brain_tumor.data.formats.pixels import Picture
 from brain_tumor.data.images import Reader
 from brain_tumor.errors import UserError
-from brain_tumor.serving.inputs import Picture
 from brain_tumor.serving.reading import read
 
 PROCESSES = 4
@@ -106,7 +107,7 @@ def _limit(memory: int) -> None:
 
 def _read(reader: Reader, content: bytes | bytearray, content_type: str) -> list[Picture]:
     form = content_type.lower().startswith("multipart/form-data")
-    return read(reader, NAME, _sent(content, content_type) if form else content, DECODED)
+    return read(reader, NAME, pictures(NAME, _sent(content, content_type) if form else content, DECODED))
 
 
 def _sent(content: bytes | bytearray, content_type: str) -> bytes:

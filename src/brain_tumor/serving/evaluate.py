@@ -45,17 +45,19 @@ class Scored:
     """Answers for the pictures of some folders.
 
     Attributes:
-        predictions: of all pictures; the label is -1 for a tumour of unknown type, and the group is the file, so that
-            slices of a volume are drawn as one.
+        predictions: of all pictures; the label is -1 for a tumour of unknown type, and the group is the file or series,
+            so that slices of a volume are drawn as one.
         pixels: each picture as the model saw it; none where they are not wanted.
         in_distribution: (pictures,), whether a picture is like the training images.
         unreadable: how many files could not be read.
+        empty: how many folders hold no picture that could be read.
     """
 
     predictions: Predictions
     pixels: Sequence[Pixels]
     in_distribution: NDArray[np.bool_]
     unreadable: int
+    empty: int
 
     @property
     def typed(self) -> NDArray[np.bool_]:
@@ -66,7 +68,7 @@ class Scored:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `brain-tumor evaluate`."""
-    parser.epilog = f"Exit status: 0; {UNREADABLE} if files could not be read."
+    parser.epilog = f"Exit status: 0; {UNREADABLE} if files could not be read, or a folder has none."
     parser.add_argument(
         "folder",
         type=Path,
@@ -91,13 +93,15 @@ def run(args: argparse.Namespace) -> int:
     if args.out:
         args.out.mkdir(parents=True, exist_ok=True)
     scored = score_folders(predictor, folders, keep=args.out is not None)
+    if scored is None:
+        return UNREADABLE
     scores = summary(scored)
     print(text(scored, scores))
     if args.json:
         write_json(args.json, scores)
     if args.out:
         write_report(args.out, scored, predictor.exported)
-    return UNREADABLE if scored.unreadable else 0
+    return UNREADABLE if scored.unreadable or scored.empty else 0
 
 
 def class_folders(folder: Path, mapping: Sequence[str], classes: Sequence[str]) -> dict[Path, str]:
@@ -124,8 +128,10 @@ def class_folders(folder: Path, mapping: Sequence[str], classes: Sequence[str]) 
     return {path: names[path.name] for path in below}
 
 
-def score_folders(predictor: Predictor, folders: Mapping[Path, str], *, keep: bool = False) -> Scored:
-    """Answers for all pictures of the folders; files that cannot be read are named on stderr and left out.
+def score_folders(predictor: Predictor, folders: Mapping[Path, str], *, keep: bool = False) -> Scored | None:
+    """Answers for all pictures of the folders; None where there are none.
+
+    Files that cannot be read, and folders without any that can, are named on stderr and left out.
 
     Args:
         predictor: a model.
@@ -135,22 +141,26 @@ def score_folders(predictor: Predictor, folders: Mapping[Path, str], *, keep: bo
     classes = predictor.exported.classes
     rows: list[tuple[list[float], int, str, bool]] = []
     pixels: list[Pixels] = []
-    unreadable = 0
+    unreadable = empty = 0
     for folder, name in folders.items():
         label = -1 if name == TUMOUR else classes.index(name)
+        before = len(rows)
         for answer in progress(printable(folder.name), unit="file")(answers(predictor, expand([str(folder)]))):
             if answer.error:
                 unreadable += 1
                 print(f"error: {answer.error}", file=sys.stderr)
             for prediction in answer.predictions:
                 values = list(prediction.probabilities.values())
-                rows.append((values, label, str(answer.path), prediction.in_distribution))
+                rows.append((values, label, answer.name, prediction.in_distribution))
             if keep:
                 pixels += [picture.grey for picture in answer.pictures]
+        if len(rows) == before:
+            empty += 1
+            print(f"error: no pictures in {printable(str(folder))}: name it no class, or add some", file=sys.stderr)
     if not rows:
-        raise UserError(f"no pictures in {', '.join(map(str, folders))}")
+        return None
     probabilities, labels, files, in_distribution = map(np.array, zip(*rows, strict=True))
-    return Scored(Predictions(probabilities, labels, classes, files, SEED), pixels, in_distribution, unreadable)
+    return Scored(Predictions(probabilities, labels, classes, files, SEED), pixels, in_distribution, unreadable, empty)
 
 
 def summary(scored: Scored) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a folder holds for prediction: pictures, and series of DICOM files that are one volume."""
+"""What is read as one: a file, or the DICOM files of a series, which are one volume."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -8,13 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from brain_tumor.data.catalog import IMAGE_SUFFIXES
-from brain_tumor.data.formats.decoding import MAX_BYTES, is_picture, pictures, read_bytes, slice_of
+from brain_tumor.data.formats.decoding import pictures, read_bytes, slice_of
 from brain_tumor.data.formats.dicom import Slice
 from brain_tumor.data.formats.pixels import Picture
 
-__all__ = ["MAX_BYTES", "SUFFIXES", "Picture", "Source", "is_picture", "pictures", "read_bytes", "sources"]
-
-SUFFIXES = IMAGE_SUFFIXES | {".dcm", ".nii", ".nii.gz"}
+SUFFIXES = IMAGE_SUFFIXES | {".nii", ".nii.gz"}
 """What files that are read are mostly called; they are told by content."""
 
 SAME_DIRECTION = 0.01
@@ -33,14 +31,14 @@ class Source:
     name: str
     paths: tuple[Path, ...]
 
-    def pictures(self, most: int = MAX_BYTES) -> Iterator[Picture]:
+    def pictures(self) -> Iterator[Picture]:
         """The pictures of all files; those of a series are numbered in its order.
 
         Raises:
             UserError: as `read_bytes` and `pictures`, for the first file that cannot be read.
         """
         for number, path in enumerate(self.paths):
-            for picture in pictures(str(path), read_bytes(path), most):
+            for picture in pictures(str(path), read_bytes(path)):
                 yield picture if len(self.paths) == 1 else replace(picture, frame=number)
 
 

@@ -7,7 +7,6 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -31,15 +30,16 @@ NO_DIAGNOSIS = "No diagnosis: a research tool, tested on one public collection o
 
 NOT_ALIKE = "not like the training images"
 
-Row = tuple[Path, int | Literal["volume"] | None, Prediction]
-"""A file, which of its pictures (None where it has one alone), and the answer."""
+Row = tuple[str, bool, Prediction]
+"""A file or series, whether the answer is for a volume, and the answer."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `brain-tumor predict`."""
     parser.epilog = (
-        f"{NO_DIAGNOSIS} Volumes and multi-frame files give a row a slice and one for the volume: the mean over the "
-        f"slices that are like the training images. Exit status: 0; {UNREADABLE} if files could not be read."
+        f"{NO_DIAGNOSIS} Volumes, DICOM series in a folder and multi-frame files give a row a slice and one for the "
+        "volume: the mean over the slices that are like the training images. "
+        f"Exit status: 0; {UNREADABLE} if files could not be read, or there were none."
     )
     parser.add_argument(
         "files",
@@ -61,13 +61,14 @@ def run(args: argparse.Namespace) -> int:
     header, line = FORMS[args.form](predictor.exported.classes)
     if header:
         print(header)
-    failed = False
+    failed, read = False, 0
     if args.heatmap:
         args.heatmap.mkdir(parents=True, exist_ok=True)
     for number, answer in enumerate(progress("predict", unit="file")(answers(predictor, expand(args.files)))):
         if answer.error:
             failed = True
             print(f"error: {answer.error}", file=sys.stderr)
+        read += len(answer.predictions)
         for row in rows(predictor, answer):
             print(line(row))
         if args.heatmap:
@@ -75,17 +76,19 @@ def run(args: argparse.Namespace) -> int:
                 write_overlays(args.heatmap, number, answer)
             except OSError as error:  # such as a name that is too long once it has a number
                 failed = True
-                print(f"error: {printable(str(answer.path))}: no overlay ({error.strerror})", file=sys.stderr)
+                print(f"error: {printable(answer.name)}: no overlay ({error.strerror})", file=sys.stderr)
+    if not read and not failed:
+        failed = True
+        print("error: no pictures found: name files, or folders that hold some", file=sys.stderr)
     if args.form == "table":
         print(NO_DIAGNOSIS, file=sys.stderr)
     return UNREADABLE if failed else 0
 
 
 def rows(predictor: Predictor, answer: Answer) -> Iterator[Row]:
-    """The predictions of a file, and after those of slices that of the volume."""
-    yield from ((answer.path, prediction.frame, prediction) for prediction in answer.predictions)
-    if len(answer.predictions) > 1:
-        yield answer.path, "volume", predictor.volume(answer.predictions)
+    """The predictions of a file, and after those of slices that of each volume."""
+    yield from ((answer.name, False, prediction) for prediction in answer.predictions)
+    yield from ((answer.name, True, volume) for volume in predictor.volumes(answer.predictions))
 
 
 def write_overlays(folder: Path, number: int, answer: Answer) -> None:
@@ -103,9 +106,9 @@ def write_overlays(folder: Path, number: int, answer: Answer) -> None:
     mark.add_text(*OVERLAY)
     for prediction, picture in zip(answer.predictions, answer.pictures, strict=True):
         heat = np.zeros((1, 1), np.float32) if prediction.heat is None else prediction.heat
-        frame = "" if prediction.frame is None else f"_{prediction.frame:04d}"
+        place = "".join(f"_{number:04d}" for number in (prediction.volume, prediction.frame) if number is not None)
         overlay = blend(picture.grey, upsample(heat[None], len(picture.grey))[0])
-        with atomic_file(folder / f"{number:06d}_{answer.path.name}{frame}.png") as temporary:
+        with atomic_file(folder / f"{number:06d}_{Path(answer.name).name}{place}.png") as temporary:
             Image.fromarray(overlay).save(temporary, pnginfo=mark)
 
 
@@ -113,9 +116,12 @@ def _table(classes: Sequence[str]) -> tuple[str, Callable[[Row], str]]:
     width = max(map(len, classes))
 
     def line(row: Row) -> str:
-        path, place, prediction = row
-        slice_ = "" if place is None else " volume" if place == "volume" else f" slice {place}"
-        name = printable(str(path)) + slice_
+        name, whole, prediction = row
+        name = printable(name)
+        if whole or prediction.volume is not None:
+            name += " volume" if prediction.volume is None else f" volume {prediction.volume}"
+        if prediction.frame is not None:
+            name += f" slice {prediction.frame}"
         if not prediction.in_distribution:
             return f"{'?':{width}}       -  {'-':24}  {name}: {NOT_ALIKE} ({prediction.ood_reason})"
         chosen = "-" if prediction.prediction_set is None else ", ".join(prediction.prediction_set) or "none"
@@ -126,8 +132,8 @@ def _table(classes: Sequence[str]) -> tuple[str, Callable[[Row], str]]:
 
 def _json(_: Sequence[str]) -> tuple[str, Callable[[Row], str]]:
     def line(row: Row) -> str:
-        path, place, prediction = row
-        named = {"file": str(path), "slice": prediction.frame, "volume": place == "volume"}
+        name, whole, prediction = row
+        named = {"file": name, "slice": prediction.frame, "volume": whole, "volume_number": prediction.volume}
         return json.dumps(named | prediction.as_json())
 
     return "", line
@@ -135,12 +141,14 @@ def _json(_: Sequence[str]) -> tuple[str, Callable[[Row], str]]:
 
 def _csv(classes: Sequence[str]) -> tuple[str, Callable[[Row], str]]:
     def line(row: Row) -> str:
-        path, place, prediction = row
+        name, whole, prediction = row
+        place = "volume" if whole else prediction.frame
         probabilities = [f"{value:.6f}" for value in prediction.probabilities.values()]
         chosen = " ".join(prediction.prediction_set or ())
         inside = "yes" if prediction.in_distribution else "no"
+        score = f"{prediction.ood_score:.4f}"
         return joined(
-            printable(str(path)), place, prediction.label, *probabilities, chosen, inside, f"{prediction.ood_score:.4f}"
+            printable(name), place, prediction.label, *probabilities, chosen, inside, score, prediction.volume
         )
 
     def joined(*values: object) -> str:
@@ -148,7 +156,8 @@ def _csv(classes: Sequence[str]) -> tuple[str, Callable[[Row], str]]:
         csv.writer(buffer, lineterminator="").writerow(values)
         return buffer.getvalue()
 
-    return joined("file", "slice", "class", *classes, "prediction_set", IN_DISTRIBUTION_KEY, OOD_SCORE_KEY), line
+    keys = ("file", "slice", "class", *classes, "prediction_set", IN_DISTRIBUTION_KEY, OOD_SCORE_KEY, "volume_number")
+    return joined(*keys), line
 
 
 FORMS = {"table": _table, "json": _json, "csv": _csv}

@@ -2,22 +2,21 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from brain_tumor.data.formats.decoding import pictures
+from brain_tumor.data.formats.pixels import Picture
 from brain_tumor.evaluation.conformal import prediction_sets
 from brain_tumor.explanation.heat import Heat, normalise
-from brain_tumor.serving.inputs import Picture
 from brain_tumor.serving.onnx_model import IN_DISTRIBUTION_KEY, OOD_SCORE_KEY, Engine, Exported
 from brain_tumor.serving.reading import read
 
 COVERAGE = "0.95"
 """Coverage of the prediction set that is shown."""
-
-MRI = "MR"
-"""The modality of the training images, as DICOM names it."""
 
 BATCH = 16
 """Images that are run together; more of them gain nothing on a processor."""
@@ -33,7 +32,8 @@ class Prediction:
         prediction_set: classes that cannot be ruled out at `COVERAGE`; None where the model tells no thresholds.
         ood_reason: why the picture is out of distribution; None where it is like the training images.
         ood_score: distance from the training images as a share of the largest that is in distribution.
-        frame: of the picture in its file; None for a file of one picture, and for a volume.
+        frame: of the picture in its volume or file; None for a file of one picture, and for a volume.
+        volume: its number in a file of several; None elsewhere.
         heat: (height, width), where the picture speaks for its class, 0 to 1; None for a volume.
     """
 
@@ -43,6 +43,7 @@ class Prediction:
     ood_reason: str | None
     ood_score: float
     frame: int | None = None
+    volume: int | None = None
     heat: Heat | None = None
 
     @property
@@ -98,7 +99,7 @@ class Predictor:
         Raises:
             UserError: as `reading.read`.
         """
-        return read(self.exported.reader, name, content)
+        return read(self.exported.reader, name, pictures(name, content))
 
     def predict(self, prepared: Sequence[Picture]) -> list[Prediction]:
         """Answers for pictures, in order; not for several threads at a time.
@@ -127,19 +128,24 @@ class Predictor:
             ood_reason=_ood_reason(picture, score),
             ood_score=score,
             frame=picture.frame,
+            volume=picture.volume,
             heat=heat,
         )
 
-    def volume(self, predictions: Sequence[Prediction]) -> Prediction:
-        """The answer for a volume: the mean over its slices that are in distribution.
+    def volumes(self, predictions: Sequence[Prediction]) -> list[Prediction]:
+        """The answer for each volume of a file that has several slices: the mean over those in distribution.
 
         A volume without such a slice is out of distribution; its probabilities are then the mean over all slices.
 
         Args:
-            predictions: of its slices, at least one.
+            predictions: of all pictures of the file, in order.
         """
-        inside = [slice_ for slice_ in predictions if slice_.in_distribution]
-        used = inside or list(predictions)
+        volumes = [list(slices) for _, slices in groupby(predictions, lambda slice_: slice_.volume)]
+        return [self._volume(slices) for slices in volumes if len(slices) > 1]
+
+    def _volume(self, slices: Sequence[Prediction]) -> Prediction:
+        inside = [slice_ for slice_ in slices if slice_.in_distribution]
+        used = inside or slices
         probabilities = np.mean([list(slice_.probabilities.values()) for slice_ in used], axis=0)
         return Prediction(
             label=self.exported.classes[int(probabilities.argmax())],
@@ -147,6 +153,7 @@ class Predictor:
             prediction_set=None,  # its coverage is known for single pictures only
             ood_reason=None if inside else f"none of its {len(used)} slices is: {used[0].ood_reason}",
             ood_score=float(np.mean([slice_.ood_score for slice_ in used])),
+            volume=slices[0].volume,
         )
 
     def _named(self, probabilities: NDArray[np.floating]) -> dict[str, float]:
@@ -161,8 +168,8 @@ class Predictor:
 
 
 def _ood_reason(picture: Picture, score: float) -> str | None:
-    if picture.modality not in (None, MRI):
-        return f"its modality is {picture.modality}, that of the training images {MRI}"
+    if picture.reason:
+        return f"its header says {picture.reason}"
     if not score <= 1:  # a distance that is no number belongs to nothing that the model knows
         return f"its features are {score:.3g} times as far away as is allowed"
     return None

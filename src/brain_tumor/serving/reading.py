@@ -1,31 +1,31 @@
-"""From the bytes of a file to pictures as a model takes them. Whatever goes wrong is one line about the file."""
+"""Pictures of a file as a model takes them. Whatever goes wrong is one line about the file."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 
+from brain_tumor.data.formats.pixels import Picture, one_line
 from brain_tumor.data.images import Reader
 from brain_tumor.errors import UserError
-from brain_tumor.serving.inputs import MAX_BYTES, Picture, pictures
 
 
-def read(reader: Reader, name: str, content: bytes | bytearray, most: int = MAX_BYTES) -> list[Picture]:
+def read(reader: Reader, name: str, pictures: Iterable[Picture]) -> list[Picture]:
     """All pictures of a file, prepared; may be called by many threads at a time.
 
     Args:
         reader: of the model.
         name: of the file, for messages.
-        content: its bytes.
-        most: as `pictures` takes it.
+        pictures: decoded one at a time.
 
     Raises:
-        UserError: as `pictures`, or the reader can make nothing of a picture.
+        UserError: a picture cannot be decoded, or the reader can make nothing of a picture.
     """
     try:
-        return [prepared(reader, picture) for picture in pictures(name, content, most)]
+        return [prepared(reader, picture) for picture in pictures]
     except UserError:
         raise
     # OpenCV and Pillow raise errors of many kinds for odd shapes, and memory can run out anywhere.
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(str(error)) or type(error).__name__
         raise UserError(f"{name} cannot be prepared ({reason}): replace or remove it") from None
 
 

@@ -22,6 +22,7 @@ from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 
 from brain_tumor.data.catalog import evenly_spaced
+from brain_tumor.data.formats.pixels import Picture
 from brain_tumor.data.images import Pixels
 from brain_tumor.errors import UserError
 from brain_tumor.explanation.heat import upsample
@@ -29,7 +30,6 @@ from brain_tumor.figures.maps import layer
 from brain_tumor.serving.batching import Batcher, Busy
 from brain_tumor.serving.connections import Full, Patience, Room
 from brain_tumor.serving.decoders import Decoders
-from brain_tumor.serving.inputs import Picture
 from brain_tumor.serving.predict import NO_DIAGNOSIS
 from brain_tumor.serving.predictor import Prediction, Predictor
 from brain_tumor.serving.released import add_model_argument
@@ -70,6 +70,7 @@ class PictureAnswer(BaseModel):
     """
 
     slice: int | None = None
+    volume_number: int | None = None
     label: str
     probability: float
     probabilities: dict[str, float]
@@ -82,10 +83,14 @@ class PictureAnswer(BaseModel):
 
 
 class FileAnswer(BaseModel):
-    """The answers for a file: one a picture in it, and one for the volume where there are several."""
+    """The answers for a file: one a picture in it, and one a volume of several slices.
+
+    `volume` is that of a file of one volume; where there are several they are in `volumes`.
+    """
 
     pictures: list[PictureAnswer]
     volume: PictureAnswer | None = None
+    volumes: list[PictureAnswer] = []
     note: str = NO_DIAGNOSIS
 
 
@@ -344,13 +349,15 @@ def _answer(
         pictures[row].picture = _png(pixels)
         if heat is not None:
             pictures[row].heat_map = _png(layer(upsample(heat[None], len(pixels))[0]))
-    volume = _picture_answer(predictor.volume(predictions)) if len(predictions) > 1 else None
-    return FileAnswer(pictures=pictures, volume=volume)
+    volumes = [_picture_answer(volume) for volume in predictor.volumes(predictions)]
+    if predictions[0].volume is None:
+        return FileAnswer(pictures=pictures, volume=volumes[0] if volumes else None)
+    return FileAnswer(pictures=pictures, volumes=volumes)
 
 
 def _picture_answer(prediction: Prediction) -> PictureAnswer:
     values: dict[str, Any] = prediction.as_json()
-    return PictureAnswer(slice=prediction.frame, label=values.pop("class"), **values)
+    return PictureAnswer(slice=prediction.frame, volume_number=prediction.volume, label=values.pop("class"), **values)
 
 
 def _png(pixels: Pixels) -> str:

@@ -49,18 +49,17 @@ def read_bytes(path: Path) -> bytes:
     Raises:
         UserError: no such file, no plain file, not readable, or larger than `MAX_BYTES`.
     """
-    name = one_line(str(path))
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):  # a pipe would be waited on for ever
-            raise UserError(f"{name} is no plain file but a folder, a pipe or the like: name a file or remove it")
+            raise UserError(f"{path} is no plain file but a folder, a pipe or the like: name a file or remove it")
         if status.st_size > MAX_BYTES:
-            raise UserError(f"{name}: {status.st_size:,} bytes, at most {MAX_BYTES:,} are read")
+            raise UserError(f"{path}: {status.st_size:,} bytes, at most {MAX_BYTES:,} are read")
         return path.read_bytes()
     except FileNotFoundError:
-        raise UserError(f"{name} is not there") from None
+        raise UserError(f"{path} is not there") from None
     except OSError as error:
-        raise UserError(f"{name} cannot be read ({error.strerror})") from None
+        raise UserError(f"{path} cannot be read ({error.strerror})") from None
 
 
 def is_picture(path: Path) -> bool:
@@ -92,7 +91,6 @@ def pictures(name: str, content: bytes | bytearray, most: int = MAX_MEMORY) -> I
     Raises:
         UserError: empty, cut off, damaged, of another format, or too large; one line.
     """
-    name = one_line(name, 1000)
     if not content:
         raise UserError(f"{name} is empty: replace or remove it")
     try:
@@ -105,7 +103,7 @@ def pictures(name: str, content: bytes | bytearray, most: int = MAX_MEMORY) -> I
         raise
     # Parsers of these formats let all kinds of exceptions through for damaged files, so none can be named here.
     except Exception as error:
-        reason = one_line(" ".join(str(error).split())) or type(error).__name__
+        reason = one_line(str(error)) or type(error).__name__
         raise UserError(f"{name} cannot be read as an image ({reason}): replace or remove it") from None
 
 

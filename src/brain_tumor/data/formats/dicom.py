@@ -96,7 +96,7 @@ def is_dicom(head: bytes | bytearray) -> bool:
 
 
 def dicom_slice(content: bytes) -> Slice | None:
-    """What a DICOM file says of its series; None for several frames, a localizer, or no series.
+    """What a DICOM file says of its series; None for several frames, a localizer, no series, or no order in it.
 
     Raises:
         Exception: what pydicom raises for a damaged file.
@@ -108,13 +108,16 @@ def dicom_slice(content: bytes) -> Slice | None:
     axes = tuple(map(float, data.get("ImageOrientationPatient") or ()))
     corner = tuple(map(float, data.get("ImagePositionPatient") or ()))
     known = len(axes) == 6 and len(corner) == 3
+    number = data.get("InstanceNumber")
+    if not known and number in (None, ""):
+        return None
     return Slice(
         series,
         _text(data, "Modality").upper(),
         _text(data, "SeriesDescription") or f"series {_text(data, 'SeriesNumber')}".strip(),
         axes,
         float(np.dot(np.cross(axes[:3], axes[3:]), corner)) if known else None,
-        int(data.get("InstanceNumber") or 0),
+        int(number or 0),
     )
 
 
@@ -151,7 +154,6 @@ def dicom_pictures(name: str, content: bytes, most: int) -> Iterator[Picture]:
         yield Picture(
             _grey(data, values),
             frame=None if frames == 1 else number,
-            modality=_text(data, "Modality").upper() or None,
             reason=_reason(data),
         )
 
@@ -339,7 +341,7 @@ def _first(data: pydicom.Dataset, keyword: str) -> float | None:
 
 
 def _text(data: pydicom.Dataset, keyword: str) -> str:
-    return one_line(" ".join(str(data.get(keyword) or "").split()))
+    return one_line(str(data.get(keyword) or ""))
 
 
 def _reason(data: pydicom.Dataset) -> str | None:

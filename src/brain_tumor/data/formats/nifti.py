@@ -10,7 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from brain_tumor.data.formats.pixels import MAX_PIXELS, MAX_RATIO, Picture, Pixels, check_size, contrast, to_grey
+from brain_tumor.data.formats.pixels import (
+    MAX_PIXELS,
+    MAX_RATIO,
+    MAX_VOXELS,
+    Picture,
+    Pixels,
+    check_size,
+    contrast,
+    to_grey,
+)
 from brain_tumor.errors import UserError
 
 ISOTROPIC = 1.2
@@ -67,7 +76,7 @@ def nifti_pictures(name: str, content: bytes | bytearray, most: int) -> Iterator
             # the head is up, and the patient's right side is left, as radiologists look at slices.
             grey = to_grey(_scaled(plane.T[::-1, ::-1], *scaling), low, high)
             yield Picture(
-                _square_pixels(name, grey, first, second),
+                _square_pixels(name, grey, first, second, volume.shape[axis] * volumes),
                 frame=None if volume.shape[axis] == 1 else index,
                 volume=None if volumes == 1 else number,
             )
@@ -93,14 +102,14 @@ def slice_axis(shape: tuple[int, ...], spacings: NDArray[np.floating]) -> int:
     return largest if known[largest] > ISOTROPIC * np.median(known) else 2
 
 
-def _square_pixels(name: str, grey: Pixels, row_spacing: float, column_spacing: float) -> Pixels:
-    """Scale the axis with the larger spacing, so that a millimetre is as long on both."""
+def _square_pixels(name: str, grey: Pixels, row_spacing: float, column_spacing: float, slices: int) -> Pixels:
+    """Scale the axis with the larger spacing, so that a millimetre is as long on both; of one of so many slices."""
     smaller, larger = sorted((row_spacing, column_spacing))
     if not (isfinite(smaller) and isfinite(larger) and smaller > 0) or larger < 1.01 * smaller:
         return grey
     height, width = grey.shape
     factor = larger / smaller
-    if factor > MAX_RATIO or height * width * factor > MAX_PIXELS:
+    if factor > MAX_RATIO or height * width * factor > min(MAX_PIXELS, MAX_VOXELS / slices):
         raise UserError(f"{name}: voxels of {row_spacing:g} x {column_spacing:g}: check the header")
     size = (width, round(height * factor)) if row_spacing > column_spacing else (round(width * factor), height)
     return np.asarray(Image.fromarray(grey).resize(size, Image.Resampling.BILINEAR))

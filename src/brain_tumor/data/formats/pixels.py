@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from brain_tumor.errors import UserError
+from brain_tumor.errors import UserError, printable
 
 Pixels = NDArray[np.uint8]
 
@@ -33,14 +33,12 @@ class Picture:
     Attributes:
         grey: (height, width), 0 to 255.
         frame: its number in a volume or multi-frame file, from 0; None where the file is one picture.
-        modality: as DICOM names it, such as MR or CT; None where the format does not tell.
         volume: the number of its volume in a file of several, from 0; None where the file is one volume or picture.
         reason: why the header says that this is no MRI of a brain; None where it does not say so.
     """
 
     grey: Pixels
     frame: int | None = None
-    modality: str | None = None
     volume: int | None = None
     reason: str | None = None
 
@@ -110,6 +108,6 @@ def unpacked(name: str, pieces: Iterable[bytes], most: int) -> bytearray:
 
 
 def one_line(text: str, most: int = 200) -> str:
-    """Text from a file or its name that neither breaks a line nor reaches a terminal's controls."""
-    text = "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
+    """Text from a file as `printable` makes it, without repeated space, and cut after a word."""
+    text = printable(" ".join(text.split()))
     return text if len(text) <= most else f"{text[:most].rpartition(' ')[0] or text[:most]} ..."
