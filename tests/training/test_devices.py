@@ -72,7 +72,7 @@ def batches(arrays, train_params, cache):
 
 def test_processes_share_the_batches_of_one(batches, arrays):
     def rows(batch):
-        return {(float(features.sum()), int(label)) for features, label in zip(*batch, strict=True)}
+        return {(float(features.sum()), int(label)) for features, label, _ in zip(*batch, strict=True)}
 
     alone, shares = batches(1, 0), [batches(2, rank) for rank in (0, 1)]
 
@@ -81,7 +81,7 @@ def test_processes_share_the_batches_of_one(batches, arrays):
     for whole, one, other in zip(train, *halves, strict=True):
         assert len(one[1]) == len(other[1]) == 4
         assert rows(one) | rows(other) == rows(whole)
-    seen = np.concatenate([labels for share in shares for _, labels in share[1]])
+    seen = np.concatenate([labels for share in shares for _, labels, _ in share[1]])
     assert sorted(seen) == sorted(arrays.validation.labels)
 
 
