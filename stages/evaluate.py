@@ -37,8 +37,8 @@ def main() -> None:
     classifier = load_classifier(MODEL)
     description, outlines = classifier.description, read_outlines(RAW)
     ask = partial(logits, classifier, cache=open_cache())
-    sets = description.prediction_sets
-    result = study(ask, description.temperature, sets, arrays, split, RAW, annotated, outlines, seed)
+    numbers = description.temperature, description.prediction_sets, description.volume_threshold
+    result = study(ask, *numbers, arrays, split, RAW, annotated, outlines, seed)
     tables, predictions = result.tables, result.predictions
 
     for name, table in tables.items():

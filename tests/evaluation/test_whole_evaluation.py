@@ -33,7 +33,7 @@ def evaluated(rng, folder, test_classes, sure=8.0):
     split = pd.concat([train.index, test.index]).assign(patient="")
     split["folder"] = split["path"].str.split("/").str[0]
     arrays = Arrays(train, test, test, None, Reader(size=32), "0")
-    result = study(lambda images: np.eye(4)[images[:, 0, 0]] * sure, 2.0, SETS, arrays, split, folder, (), {}, 1)
+    result = study(lambda images: np.eye(4)[images[:, 0, 0]] * sure, 2.0, SETS, 0.5, arrays, split, folder, (), {}, 1)
     return result, test.images
 
 

@@ -34,6 +34,7 @@ from brain_tumor.evaluation.tables import (
     subsets_of,
     surest_mistakes,
 )
+from brain_tumor.evaluation.volume_table import volume_table
 from brain_tumor.evaluation.within_collection import within_collections
 from brain_tumor.model.calibration import calibrated
 from brain_tumor.split.protocols import joined_by_patient
@@ -63,6 +64,7 @@ def study(
     logits: Callable[[Pixels], Floats],
     temperature: float,
     thresholds: Mapping[str, Sequence[float]],
+    volume_threshold: float,
     arrays: Arrays,
     split: pd.DataFrame,
     raw: Path,
@@ -76,6 +78,7 @@ def study(
         logits: from images at model size to (images, classes).
         temperature: that calibrates them.
         thresholds: of the prediction sets, as for `set_table`.
+        volume_threshold: as for `volume_table`.
         arrays: train, test and, if there are any, external images.
         split: `SPLIT_COLUMNS` of the whole set.
         raw: folder of the data set.
@@ -97,7 +100,7 @@ def study(
     predictions = predictions_of(test, by_calibration["after"])
     errors = {name: expected_calibration_error(values, test.labels) for name, values in by_calibration.items()}
     external = predictions_of(arrays.external, ask(arrays.external.images)) if arrays.external else None
-    collections = [path.split("/")[1] for path in arrays.external.index["path"]] if arrays.external else []
+    external_paths = arrays.external.index["path"].tolist() if arrays.external else []
     paths = test.index["path"]
     tables = score_tables(predictions, paths.tolist(), thresholds)
     answered = {risk: coverage_at(tables["risk_coverage"], risk) for risk in RISKS}
@@ -110,7 +113,8 @@ def study(
         "shortcuts": pd.concat([shortcuts, hemisphere_table(outlines, test, predictions, ask)]),
         "lesion_removed": lesion_removal_table(outlines, test, predictions, ask),
         "external": external_table(external),
-        "within_collections": within_collections(external, collections),
+        "within_collections": within_collections(external, [path.split("/")[1] for path in external_paths]),
+        "volumes": volume_table(external, external_paths, volume_threshold),
     }
     return Study(predictions, tables, errors, answered)
 

@@ -195,8 +195,8 @@ def binary_table(guesses: Mapping[str, Floats], truth: NDArray[np.bool_], of: Pr
     return pd.DataFrame(rows)
 
 
-def share(hits: NDArray[np.bool_], of: Predictions) -> tuple[float, float, float]:
-    """Share of images that are hits, with its interval over groups; NaN without images."""
+def share(hits: NDArray[np.bool_] | Floats, of: Predictions) -> tuple[float, float, float]:
+    """Share of images that are hits, or their mean, with its interval over groups; NaN without images."""
     if not len(hits):
         return np.nan, np.nan, np.nan
 

@@ -34,6 +34,7 @@ class Description(BaseModel):
         dropout: in the head while training.
         temperature: divides the logits before the softmax.
         prediction_sets: for each promised coverage, as text, how improbable each class may be and still be in the set.
+        volume_threshold: from which probability on a slice of a volume shows a tumour; 0.5 where none were in training.
         study: parameters and data digest of the run that made it.
     """
 
@@ -48,6 +49,7 @@ class Description(BaseModel):
     dropout: float
     temperature: Annotated[float, Field(gt=0)] = 1.0
     prediction_sets: Mapping[str, tuple[float, ...]] = {}
+    volume_threshold: float = 0.5
     study: Mapping[str, Any] = {}
 
 

@@ -106,6 +106,7 @@ TABLES = {
         "shortcuts.csv": "Tumour or none by shortcuts alone",
         "lesion_removed.csv": "Correctly predicted tumours when the lesion is removed",
         "within_collections.csv": "Tumour or none within one collection of external images, where it has both",
+        "volumes.csv": "Tumours of external volumes: found, extent, class, and slices rightly marked",
         "external.csv": "External test images: tumours predicted as a tumour, healthy heads as healthy",
     },
     "explain": {
