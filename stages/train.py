@@ -7,7 +7,7 @@ from brain_tumor.files import write_csv, write_json
 from brain_tumor.model.features import cache_folder, open_cache
 from brain_tumor.params import load_params
 from brain_tumor.stage import stage
-from brain_tumor.training.calibrate import calibrate
+from brain_tumor.training.calibrate import calibrate, calibrate_volumes
 from brain_tumor.training.devices import devices_of
 from brain_tumor.training.run import fit
 
@@ -20,6 +20,7 @@ def main() -> None:
         return
     classifier = result.classifier
     accuracy = calibrate(classifier, arrays.validation, params.train, cache)
+    calibrate_volumes(classifier, arrays.train)
     classifier.save(Path("models/model.safetensors"))
     write_csv(Path("plots/history.csv"), result.history)
     # `validation_accuracy` is that of the best epoch in training, before calibration.

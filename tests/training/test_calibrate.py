@@ -1,11 +1,13 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import roc_curve
 
 from brain_tumor.data.arrays import SplitArrays
+from brain_tumor.data.catalog import HEALTHY_INDEX
 from brain_tumor.evaluation.conformal import prediction_sets
 from brain_tumor.model.predict import logits, probabilities
-from brain_tumor.training.calibrate import calibrate
+from brain_tumor.training.calibrate import calibrate, calibrate_volumes
 from brain_tumor.training.run import fit
 
 
@@ -58,3 +60,20 @@ def test_classes_count_alike_where_the_loss_counts_them_alike(classifier, arrays
         shares[weights] = probabilities(classifier, seldom.images, cache)[:, 2].mean()
 
     assert shares["none"] < shares["balanced"]
+
+
+def test_the_threshold_of_volumes_parts_the_originals_of_train(classifier, arrays):
+    train = arrays.train
+    index = train.index.assign(
+        path=[f"additional/lgg/x/v_{2 * row}_t1.png" for row in range(len(train))], augmented=np.arange(len(train)) % 2
+    )
+    calibrate_volumes(classifier, train)
+    assert classifier.description.volume_threshold == 0.5  # no volumes in train
+
+    calibrate_volumes(classifier, SplitArrays(train.images, index))
+
+    tumour = 1 - probabilities(classifier, train.images)[::2, HEALTHY_INDEX]
+    truth = train.labels[::2] != HEALTHY_INDEX
+    false, found, _ = roc_curve(truth, tumour)
+    marked = tumour > classifier.description.volume_threshold
+    assert marked[truth].mean() - marked[~truth].mean() == pytest.approx((found - false).max())

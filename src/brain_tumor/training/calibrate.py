@@ -5,6 +5,7 @@ import torch
 
 from brain_tumor.data.arrays import SplitArrays
 from brain_tumor.evaluation.conformal import COVERAGES, class_thresholds
+from brain_tumor.evaluation.volumes import best_threshold, slices_of_volumes
 from brain_tumor.model.calibration import fit_calibration
 from brain_tumor.model.classifier import Classifier
 from brain_tumor.model.features import FeatureCache
@@ -35,6 +36,26 @@ def calibrate(classifier: Classifier, validation: SplitArrays, params: TrainPara
     sets = {f"{coverage:g}": tuple(class_thresholds(predicted, labels, coverage)) for coverage in COVERAGES}
     _describe(classifier, prediction_sets=sets)
     return float(np.mean(predicted.argmax(axis=1) == labels))
+
+
+def calibrate_volumes(classifier: Classifier, train: SplitArrays) -> None:
+    """Set the threshold of `volume_answer` by the volumes in train, in place; it stays where there are none.
+
+    Slices that trained a classifier are told apart more surely than others, in both directions. So this says where
+    tumour and no tumour part, not how well: that is for patients who are held back.
+
+    Args:
+        classifier: calibrated, in evaluation mode.
+        train: only originals count.
+    """
+    originals = train.index[train.index["augmented"] == 0]
+    chosen = originals.iloc[slices_of_volumes(originals["path"]).index]
+    rows = chosen.index.to_numpy()
+    if len(rows):
+        predicted = probabilities(classifier, train.images[rows])
+        threshold = best_threshold(predicted, train.labels[rows], chosen["path"])
+        if threshold is not None:
+            _describe(classifier, volume_threshold=threshold)
 
 
 def _describe(classifier: Classifier, **changes: object) -> None:
