@@ -138,7 +138,8 @@ A distance between features decides whether an image is like the training images
 It is a safeguard, not a proof: it stops photographs, empty images and noise, and the CT slices of the few files it was
 tried on; an abdomen in MR may pass, and synthetic images of a head as CT shows it do. DICOM files of another modality
 than MR are recognised by their header. The prediction sets promise 95 % for images exchangeable with those of
-validation. The result for a volume is a mean over slices and was not validated.
+validation. The result for a volume is read from its slices that show a tumour; `plots/volumes.csv` says how well
+where the study has volumes among its external data.
 
 ## Licences
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pydicom
 import pytest
@@ -254,6 +255,22 @@ def test_volumes_in_one_file_are_told_apart():
     assert [(picture.volume, picture.frame) for picture in found] == [(v, s) for v in (0, 1) for s in range(5)]
     assert [int(picture.grey.mean()) for picture in found[:5]] == [0] * 5
     assert np.all(np.diff([float(picture.grey.mean()) for picture in found[5:]]) > 0)
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("unknown", 1), ("mm", 1), ("meter", 1000), ("micron", 0.001)])
+def test_the_spacing_of_slices_is_in_millimetres(unit, factor):
+    image = nibabel.Nifti1Image(np.zeros((4, 5, 3), np.int16), np.diag([1, 1, 4, 1]))
+    image.header.set_xyzt_units(unit)
+    assert {picture.spacing for picture in read(image.to_bytes())} == {4 * factor}
+
+    frames = np.zeros((3, 8, 8), np.uint16)
+    shared = pydicom.Dataset()
+    shared.PixelMeasuresSequence = [pydicom.Dataset()]
+    shared.PixelMeasuresSequence[0].SpacingBetweenSlices = 4 * factor
+    for elements in ({"SpacingBetweenSlices": -4 * factor}, {"SharedFunctionalGroupsSequence": [shared]}):
+        assert {picture.spacing for picture in read(dicom(frames, **elements))} == {4 * factor}
+    for elements in ({}, {"SpacingBetweenSlices": 0}, {"SharedFunctionalGroupsSequence": [pydicom.Dataset()]}):
+        assert {picture.spacing for picture in read(dicom(frames, **elements))} == {None}
 
 
 @pytest.mark.parametrize(

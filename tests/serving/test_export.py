@@ -41,6 +41,7 @@ def classifier(request):
             precision="fp32",
             dropout=0.4,
             temperature=1.7,
+            volume_threshold=0.3,
         )
     ).eval()
     with torch.no_grad():  # statistics of real features, so that pictures get answers that differ
@@ -133,6 +134,7 @@ def test_ood_distance_is_measured_on_deviations_over_the_places(classifier, vali
 
 def test_the_description_comes_along(engine, classifier):
     assert engine.exported.classes == classifier.description.classes
+    assert engine.exported.volume_threshold == classifier.description.volume_threshold == 0.3
     assert engine.exported.reader.size == 64
     assert engine.exported.precision == "fp32"
 

@@ -40,6 +40,7 @@ def test_a_series_is_one_volume_in_the_order_of_its_places(tmp_path, rng, axes):
     assert [path.name for path in source.paths] == [f"IM{number}" for number in np.argsort(places)]
     found = list(source.pictures())
     assert [picture.frame for picture in found] == list(range(7))
+    assert [picture.spacing for picture in found] == pytest.approx([5] * 7)
     assert np.all(np.diff([int(picture.grey[-1, -1]) for picture in found]) > 0)
 
 

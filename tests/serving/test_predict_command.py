@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from made import dicom, nifti
 from PIL import Image
-from serving.tiny import CENTRES, tiny_probabilities, write_tiny_model
+from serving.tiny import CENTRES, tiny_probabilities, tiny_volume, write_tiny_model
 
 from brain_tumor.data.catalog import CLASSES
 from brain_tumor.serving import cli, released
@@ -173,6 +173,22 @@ def test_each_volume_of_a_file_has_its_rows_and_overlays(model, tmp_path, capsys
         "volume 0",
         "volume 1",
     ]
+
+
+def test_a_volume_tells_where_the_tumour_is(model, tmp_path, capsys):
+    glioma, _, healthy, _ = CENTRES
+    values = tiny_volume(glioma, healthy, healthy, glioma, glioma, glioma, healthy, healthy)
+    (tmp_path / "head.nii").write_bytes(nifti(values, (1, 1, 2.5)))
+
+    *slices, volume = map(json.loads, predict(capsys, tmp_path, "--json", "--model", model)[1].splitlines())
+    assert {row["extent"] for row in slices} == {None}
+    assert volume["class"] == "glioma"
+    assert volume["extent"] == {"slices": [3, 4, 5], "first": 3, "last": 5, "share": 0.375, "millimetres": 7.5}
+
+    *_, row = csv.DictReader(io.StringIO(predict(capsys, tmp_path, "--csv", "--model", model)[1]))
+    assert row["tumour_slices"] == "3 4 5"
+    last = predict(capsys, tmp_path, "--model", model)[1].splitlines()[-1]
+    assert last.endswith("head.nii volume: tumour in 3 slices, 3 to 5, 38 % of the head, 7.5 mm")
 
 
 def test_a_header_that_names_no_brain_is_the_reason(model, tmp_path, capsys):

@@ -5,7 +5,7 @@ import pytest
 from serving.tiny import write_tiny_model
 
 from brain_tumor.data.formats.pixels import Picture
-from brain_tumor.serving.predictor import Predictor
+from brain_tumor.serving.predictor import Extent, Predictor
 
 FLAT = Picture(np.full((32, 32), 51, np.uint8), frame=0)
 ODD = Picture((np.indices((32, 32)).sum(axis=0) % 2 * 255).astype(np.uint8), frame=1)
@@ -25,19 +25,41 @@ def test_what_is_out_of_distribution_says_why(predictor):
     assert computed.ood_reason == "its header says modality CT"
 
 
-def test_a_volume_is_the_mean_over_slices_in_distribution_and_says_why_where_none_is(predictor):
-    flat, odd, computed = predictor.predict([FLAT, ODD, COMPUTED])
+def stack(*levels, **known):
+    """Flat slices of these greys; of a tiny model 51 is glioma and 153 no tumour."""
+    return [Picture(np.full((32, 32), level, np.uint8), frame=number, **known) for number, level in enumerate(levels)]
 
-    (volume,) = predictor.volumes([odd, flat, computed])
-    assert volume.probabilities == flat.probabilities
-    assert volume.ood_reason is None
+
+def test_a_volume_is_read_from_the_slices_that_show_a_tumour(predictor):
+    slices = predictor.predict([*stack(51, 153, 153, 153, 51, 51, 51, 153, spacing=2.5), replace(ODD, frame=8)])
+
+    (volume,) = predictor.volumes(slices)
+
+    assert volume.label == "glioma"
+    assert volume.probabilities == pytest.approx(slices[5].probabilities, abs=1e-6)
+    assert volume.extent == Extent(slices=(4, 5, 6), first=4, last=6, share=3 / 8, millimetres=7.5)
+    (healthy,) = predictor.volumes(slices[:4])  # a slice alone is no finding
+    assert (healthy.label, healthy.extent) == ("notumor", None)
+
+
+def test_the_threshold_is_that_of_the_model(predictor, monkeypatch):
+    slices = predictor.predict(stack(130, 130, 130))  # between no tumour and meningioma
+    chance = 1 - slices[0].probabilities["notumor"]
+    for threshold, label in ((chance - 0.01, "meningioma"), (chance + 0.01, "notumor")):
+        model = predictor.exported.model_copy(update={"volume_threshold": threshold})
+        monkeypatch.setattr(predictor.engine, "exported", model)
+        assert [volume.label for volume in predictor.volumes(slices)] == [label]
+
+
+def test_a_volume_without_a_slice_in_distribution_says_why(predictor):
+    odd, computed, flat = predictor.predict([ODD, COMPUTED, replace(FLAT, frame=3)])
 
     (volume,) = predictor.volumes([odd, computed])
     assert volume.ood_reason == f"none of its 2 slices is: {odd.ood_reason}"
-    means = [
-        np.mean(values) for values in zip(odd.probabilities.values(), computed.probabilities.values(), strict=True)
-    ]
-    assert list(volume.probabilities.values()) == pytest.approx(means)
+    assert volume.extent is None
+    (volume,) = predictor.volumes([odd, computed, flat])
+    assert volume.ood_reason is None
+    assert volume.extent.slices == (3,)
 
 
 def test_each_of_several_volumes_has_its_answer_and_one_of_a_slice_has_none(predictor):
@@ -47,7 +69,7 @@ def test_each_of_several_volumes_has_its_answer_and_one_of_a_slice_has_none(pred
     volumes = predictor.volumes([flat, odd, *others])
 
     assert [volume.volume for volume in volumes] == [0, 1]
-    assert [volume.probabilities for volume in volumes] == [flat.probabilities] * 2
+    assert [volume.probabilities for volume in volumes] == [pytest.approx(flat.probabilities, abs=1e-6)] * 2
     assert predictor.volumes([flat, others[1]]) == []
 
 

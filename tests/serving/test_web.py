@@ -9,7 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 from made import dicom, nifti
 from PIL import Image
-from serving.tiny import CENTRES, tiny_probabilities, write_tiny_model
+from serving.tiny import CENTRES, tiny_probabilities, tiny_volume, write_tiny_model
 
 from brain_tumor.data.catalog import CLASSES
 from brain_tumor.data.formats.pixels import Picture
@@ -78,6 +78,10 @@ def test_a_header_that_names_no_brain_is_the_reason(client):
 
 def test_each_volume_of_a_file_has_an_answer(client):
     values = np.zeros((9, 9, 3, 2), np.int16)
+
+    ill = client.post("/api/predict", content=nifti(tiny_volume(0.6, 0.2, 0.2, 0.2), (1, 1, 3))).json()
+    extent = {"slices": [1, 2, 3], "first": 1, "last": 3, "share": 0.75, "millimetres": 9}
+    assert (ill["volume"]["label"], ill["volume"]["extent"]) == ("glioma", extent)
 
     one = client.post("/api/predict", content=nifti(values[..., 0])).json()
     assert one["volume"]["volume_number"] is None

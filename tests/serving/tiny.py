@@ -21,6 +21,13 @@ def tiny_probabilities(mean):
     return np.exp(logits) / np.exp(logits).sum()
 
 
+def tiny_volume(*centres):
+    """(20, 20, slices), a slice for each of `CENTRES` that is named; a black and white edge keeps the grey scale."""
+    values = np.stack([np.full((20, 20), round(centre * 255), np.int16) for centre in centres], axis=2)
+    values[0, :10], values[0, 10:] = 0, 255
+    return values
+
+
 def write_tiny_model(path, reader=READER):
     """OOD distances are standard deviations of the pixels, 0 to 1, with the threshold 0.3; the maps are the pixels."""
     constants = {

@@ -73,7 +73,8 @@ def export(classifier: Classifier, train: SplitArrays, validation: SplitArrays, 
     model = to_onnx(classifier, detector)
     if int8:
         model = quantise(model, validation.images[evenly_spaced(len(validation), CALIBRATION_SAMPLE)])
-    known = classifier.description.model_dump(include={"classes", "reader", "prediction_sets", "study"})
+    copied = {"classes", "reader", "prediction_sets", "volume_threshold", "study"}
+    known = classifier.description.model_dump(include=copied)
     exported = Exported(**known, ood_threshold=detector.threshold, precision="int8" if int8 else "fp32")
     with atomic_file(path) as temporary:
         # Rounding moves the distances, so the threshold is set on those of the model that is written.

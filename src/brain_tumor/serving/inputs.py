@@ -26,10 +26,12 @@ class Source:
     Attributes:
         name: the file, or the folder of the series and its description.
         paths: at least one.
+        spacing: mean distance of the slices of a series, in millimetres; None where unknown.
     """
 
     name: str
     paths: tuple[Path, ...]
+    spacing: float | None = None
 
     def pictures(self) -> Iterator[Picture]:
         """The pictures of all files; those of a series are numbered in its order.
@@ -39,7 +41,7 @@ class Source:
         """
         for number, path in enumerate(self.paths):
             for picture in pictures(str(path), read_bytes(path)):
-                yield picture if len(self.paths) == 1 else replace(picture, frame=number)
+                yield picture if len(self.paths) == 1 else replace(picture, frame=number, spacing=self.spacing)
 
 
 def sources(paths: Iterable[Path]) -> list[Source]:
@@ -84,8 +86,13 @@ def _named(groups: Sequence[Sequence[tuple[Slice | None, Path]]]) -> list[Source
             continue
         name = str(path.parent / slice_.description.replace("/", "_"))
         taken[name] += 1
-        named.append(Source(name if taken[name] == 1 else f"{name} ({taken[name]})", _ordered(group)))
+        named.append(Source(name if taken[name] == 1 else f"{name} ({taken[name]})", _ordered(group), _spacing(group)))
     return named
+
+
+def _spacing(group: Sequence[tuple[Slice | None, Path]]) -> float | None:
+    places = [slice_.place for slice_, _ in group if slice_ and slice_.place is not None]
+    return (max(places) - min(places)) / (len(group) - 1) or None if len(places) == len(group) else None
 
 
 def _ordered(group: Sequence[tuple[Slice | None, Path]]) -> tuple[Path, ...]:

@@ -32,6 +32,8 @@ class Exported(BaseModel):
         prediction_sets: for each coverage, such as "0.95", a threshold for each class: the class is in the set if its
             probability is at least 1 less the threshold.
         ood_threshold: an image further from the training images is out of distribution; `novelty_threshold` in files.
+        volume_threshold: a slice of a volume shows a tumour where its evidence (`evaluation/volumes.py`) exceeds it;
+            0.5 in files without it, and where no volumes were in training.
         precision: of the convolutions.
         study: parameters and data digest of the run that made the model.
     """
@@ -42,6 +44,7 @@ class Exported(BaseModel):
     reader: Reader
     prediction_sets: Mapping[str, tuple[float, ...]] = {}
     ood_threshold: float = Field(alias="novelty_threshold")
+    volume_threshold: float = 0.5
     precision: Literal["fp32", "int8"]
     study: Mapping[str, Any] = {}
 

@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `brain-tumor predict`."""
     parser.epilog = (
         f"{NO_DIAGNOSIS} Volumes, DICOM series in a folder and multi-frame files give a row a slice and one for the "
-        "volume: the mean over the slices that are like the training images. "
+        "volume: the slices that show a tumour, its extent, and its class from these slices alone. "
         f"Exit status: 0; {UNREADABLE} if files could not be read, or there were none."
     )
     parser.add_argument(
@@ -125,9 +125,18 @@ def _table(classes: Sequence[str]) -> tuple[str, Callable[[Row], str]]:
         if not prediction.in_distribution:
             return f"{'?':{width}}       -  {'-':24}  {name}: {NOT_ALIKE} ({prediction.ood_reason})"
         chosen = "-" if prediction.prediction_set is None else ", ".join(prediction.prediction_set) or "none"
-        return f"{prediction.label:{width}}  {prediction.probability:6.1%}  {chosen:24}  {name}"
+        return f"{prediction.label:{width}}  {prediction.probability:6.1%}  {chosen:24}  {name}{_extent(prediction)}"
 
     return f"{'class':{width}}  {'prob.':>6}  {'possible at 95 %':24}  file", line
+
+
+def _extent(prediction: Prediction) -> str:
+    extent = prediction.extent
+    if extent is None:
+        return ""
+    length = "" if extent.millimetres is None else f", {extent.millimetres:g} mm"
+    where = f"tumour in {len(extent.slices)} slices, {extent.first} to {extent.last}"
+    return f": {where}, {100 * extent.share:.0f} % of the head{length}"
 
 
 def _json(_: Sequence[str]) -> tuple[str, Callable[[Row], str]]:
@@ -147,8 +156,9 @@ def _csv(classes: Sequence[str]) -> tuple[str, Callable[[Row], str]]:
         chosen = " ".join(prediction.prediction_set or ())
         inside = "yes" if prediction.in_distribution else "no"
         score = f"{prediction.ood_score:.4f}"
+        found = " ".join(map(str, prediction.extent.slices)) if prediction.extent else ""
         return joined(
-            printable(name), place, prediction.label, *probabilities, chosen, inside, score, prediction.volume
+            printable(name), place, prediction.label, *probabilities, chosen, inside, score, prediction.volume, found
         )
 
     def joined(*values: object) -> str:
@@ -156,8 +166,8 @@ def _csv(classes: Sequence[str]) -> tuple[str, Callable[[Row], str]]:
         csv.writer(buffer, lineterminator="").writerow(values)
         return buffer.getvalue()
 
-    keys = ("file", "slice", "class", *classes, "prediction_set", IN_DISTRIBUTION_KEY, OOD_SCORE_KEY, "volume_number")
-    return joined(*keys), line
+    keys = ("prediction_set", IN_DISTRIBUTION_KEY, OOD_SCORE_KEY, "volume_number", "tumour_slices")
+    return joined("file", "slice", "class", *classes, *keys), line
 
 
 FORMS = {"table": _table, "json": _json, "csv": _csv}

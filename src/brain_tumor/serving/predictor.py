@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel
 
 from brain_tumor.data.formats.decoding import pictures
 from brain_tumor.data.formats.pixels import Picture
 from brain_tumor.evaluation.conformal import prediction_sets
+from brain_tumor.evaluation.volumes import volume_answer
 from brain_tumor.explanation.heat import Heat, normalise
 from brain_tumor.serving.onnx_model import IN_DISTRIBUTION_KEY, OOD_SCORE_KEY, Engine, Exported
 from brain_tumor.serving.reading import read
@@ -22,19 +24,39 @@ BATCH = 16
 """Images that are run together; more of them gain nothing on a processor."""
 
 
+class Extent(BaseModel):
+    """Where a volume shows a tumour.
+
+    Attributes:
+        slices: the numbers of the slices that show it, ascending; at least one.
+        first: of them.
+        last: of them.
+        share: of the slices of the head, which are those in distribution; above 0, at most 1.
+        millimetres: from the first to the last, both included; None where the header tells no spacing.
+    """
+
+    slices: tuple[int, ...]
+    first: int
+    last: int
+    share: float
+    millimetres: float | None
+
+
 @dataclass(frozen=True)
 class Prediction:
     """The answer for a picture, or for a volume.
 
     Attributes:
-        label: the class of the largest probability; void where there is an `ood_reason`.
+        label: the class of the largest probability, of a volume as in `volume_answer`; void with an `ood_reason`.
         probabilities: for each class, calibrated; they sum to 1.
         prediction_set: classes that cannot be ruled out at `COVERAGE`; None where the model tells no thresholds.
         ood_reason: why the picture is out of distribution; None where it is like the training images.
         ood_score: distance from the training images as a share of the largest that is in distribution.
         frame: of the picture in its volume or file; None for a file of one picture, and for a volume.
         volume: its number in a file of several; None elsewhere.
+        spacing: millimetres to the next slice; None where unknown.
         heat: (height, width), where the picture speaks for its class, 0 to 1; None for a volume.
+        extent: of the tumour in a volume; None where no slice shows one, and for a picture.
     """
 
     label: str
@@ -44,7 +66,9 @@ class Prediction:
     ood_score: float
     frame: int | None = None
     volume: int | None = None
+    spacing: float | None = None
     heat: Heat | None = None
+    extent: Extent | None = None
 
     @property
     def in_distribution(self) -> bool:
@@ -66,6 +90,7 @@ class Prediction:
             IN_DISTRIBUTION_KEY: self.in_distribution,
             "reason": self.ood_reason,
             OOD_SCORE_KEY: round(self.ood_score, 4),
+            "extent": self.extent and self.extent.model_dump(),
         }
 
 
@@ -129,13 +154,14 @@ class Predictor:
             ood_score=score,
             frame=picture.frame,
             volume=picture.volume,
+            spacing=picture.spacing,
             heat=heat,
         )
 
     def volumes(self, predictions: Sequence[Prediction]) -> list[Prediction]:
-        """The answer for each volume of a file that has several slices: the mean over those in distribution.
+        """The answer for each volume of a file that has several slices, read from those in distribution.
 
-        A volume without such a slice is out of distribution; its probabilities are then the mean over all slices.
+        A volume without such a slice is out of distribution; its answer is then read from all slices.
 
         Args:
             predictions: of all pictures of the file, in order.
@@ -146,14 +172,19 @@ class Predictor:
     def _volume(self, slices: Sequence[Prediction]) -> Prediction:
         inside = [slice_ for slice_ in slices if slice_.in_distribution]
         used = inside or slices
-        probabilities = np.mean([list(slice_.probabilities.values()) for slice_ in used], axis=0)
+        numbers = [slice_.frame or 0 for slice_ in used]
+        answer = volume_answer(
+            [list(slice_.probabilities.values()) for slice_ in used], numbers, self.exported.volume_threshold
+        )
         return Prediction(
-            label=self.exported.classes[int(probabilities.argmax())],
-            probabilities=self._named(probabilities),
+            label=self.exported.classes[answer.label],
+            probabilities=self._named(answer.probabilities),
             prediction_set=None,  # its coverage is known for single pictures only
             ood_reason=None if inside else f"none of its {len(used)} slices is: {used[0].ood_reason}",
             ood_score=float(np.mean([slice_.ood_score for slice_ in used])),
             volume=slices[0].volume,
+            spacing=slices[0].spacing,
+            extent=_extent(np.array(numbers), answer.marked, slices[0].spacing) if inside else None,
         )
 
     def _named(self, probabilities: NDArray[np.floating]) -> dict[str, float]:
@@ -165,6 +196,15 @@ class Predictor:
             return None
         chosen = prediction_sets(probabilities, thresholds)
         return tuple(name for name, inside in zip(self.exported.classes, chosen, strict=True) if inside)
+
+
+def _extent(numbers: NDArray[np.int64], marked: NDArray[np.bool_], spacing: float | None) -> Extent | None:
+    if not marked.any():
+        return None
+    found = sorted(numbers[marked].tolist())
+    first, last = found[0], found[-1]
+    length = None if spacing is None else round((last - first + 1) * spacing, 1)
+    return Extent(slices=tuple(found), first=first, last=last, share=round(marked.mean(), 4), millimetres=length)
 
 
 def _ood_reason(picture: Picture, score: float) -> str | None:

@@ -31,7 +31,7 @@ from brain_tumor.serving.batching import Batcher, Busy
 from brain_tumor.serving.connections import Full, Patience, Room
 from brain_tumor.serving.decoders import Decoders
 from brain_tumor.serving.predict import NO_DIAGNOSIS
-from brain_tumor.serving.predictor import Prediction, Predictor
+from brain_tumor.serving.predictor import Extent, Prediction, Predictor
 from brain_tumor.serving.released import add_model_argument
 
 MAX_UPLOAD = 64_000_000
@@ -63,7 +63,7 @@ HEADERS = {
 
 
 class PictureAnswer(BaseModel):
-    """The answer for a picture, a slice, or a volume.
+    """The answer for a picture, a slice, or a volume, which has an `extent` where it shows a tumour.
 
     `picture` is what the model saw, `heat_map` where it speaks for the class, transparent elsewhere; both are PNG in
     base64, and null where no pictures were asked for.
@@ -78,6 +78,7 @@ class PictureAnswer(BaseModel):
     like_training_images: bool
     reason: str | None
     novelty: float
+    extent: Extent | None = None
     picture: str | None = None
     heat_map: str | None = None
 

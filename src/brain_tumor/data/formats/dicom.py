@@ -1,5 +1,6 @@
 """DICOM files to grey pictures, as a viewer shows them, and what their headers say of the series they belong to."""
 
+import contextlib
 import io
 import re
 import struct
@@ -154,6 +155,7 @@ def dicom_pictures(name: str, content: bytes, most: int) -> Iterator[Picture]:
         yield Picture(
             _grey(data, values),
             frame=None if frames == 1 else number,
+            spacing=_spacing(data),
             reason=_reason(data),
         )
 
@@ -329,6 +331,16 @@ def _windowed(data: pydicom.Dataset, values: NDArray[np.float32]) -> Pixels:
         shown = apply_voi(np.nan_to_num(values, nan=darkest).round().astype(np.int32), data)
         return to_grey(shown, 0, 2 ** int(data.VOILUTSequence[0].LUTDescriptor[2]) - 1)
     return to_grey(values, darkest, brightest)
+
+
+def _spacing(data: pydicom.Dataset) -> float | None:
+    """Millimetres from a frame to the next, as classic or enhanced DICOM has it; None where unknown."""
+    # A damaged list leaves the pixels as they are.
+    with contextlib.suppress(Exception):
+        shared = data.get("SharedFunctionalGroupsSequence")
+        spacing = _first(shared[0].PixelMeasuresSequence[0] if shared else data, "SpacingBetweenSlices")
+        return abs(spacing) if spacing else None
+    return None
 
 
 def _first(data: pydicom.Dataset, keyword: str) -> float | None:

@@ -3,7 +3,7 @@
 import logging
 import warnings
 from collections.abc import Iterator
-from math import isfinite
+from math import inf, isfinite
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,9 @@ from brain_tumor.errors import UserError
 
 ISOTROPIC = 1.2
 """Spacings that differ by less than this factor name no slice axis; slices are axial then."""
+
+MILLIMETRES = {1: 1000.0, 3: 0.001}
+"""Of a metre and a micrometre, by their codes in the header; other lengths are in millimetres, also of unknown unit."""
 
 DECODING = 16
 """Bytes that a voxel of a slice takes while it is read."""
@@ -66,11 +69,13 @@ def nifti_pictures(name: str, content: bytes | bytearray, most: int) -> Iterator
         orientation = io_orientation(header.get_best_affine())
     spacings = np.array((*header.get_zooms(), 1.0)[:3], np.float64)[orientation[:, 0].argsort()]
     scaling = header.get_slope_inter()
+    millimetres = MILLIMETRES.get(int(header["xyzt_units"]) & 7, 1.0)
     for number, values in enumerate(stored.reshape((volumes, frames, columns, rows))):
         low, high = contrast(_scaled(values.ravel()[:: max(1, values.size // 1_000_000)], *scaling))
         volume = apply_orientation(values.T, orientation)
         axis = slice_axis(volume.shape, spacings)
         second, first = map(float, np.delete(spacings, axis))
+        spacing = float(spacings[axis]) * millimetres
         for index, plane in enumerate(np.moveaxis(volume, axis, 0)):
             # In canonical order the axes run to the right, the front and the top. Turned so, the front or the top of
             # the head is up, and the patient's right side is left, as radiologists look at slices.
@@ -79,6 +84,7 @@ def nifti_pictures(name: str, content: bytes | bytearray, most: int) -> Iterator
                 _square_pixels(name, grey, first, second, volume.shape[axis] * volumes),
                 frame=None if volume.shape[axis] == 1 else index,
                 volume=None if volumes == 1 else number,
+                spacing=spacing if 0 < spacing < inf else None,
             )
 
 

@@ -34,12 +34,14 @@ class Picture:
         grey: (height, width), 0 to 255.
         frame: its number in a volume or multi-frame file, from 0; None where the file is one picture.
         volume: the number of its volume in a file of several, from 0; None where the file is one volume or picture.
+        spacing: millimetres from a slice of a volume to the next; None where the header does not tell.
         reason: why the header says that this is no MRI of a brain; None where it does not say so.
     """
 
     grey: Pixels
     frame: int | None = None
     volume: int | None = None
+    spacing: float | None = None
     reason: str | None = None
 
 
