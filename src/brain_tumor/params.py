@@ -16,6 +16,8 @@ MAIN_SET, PHANTOM = "brain-tumor-mri", "phantom"
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
+ExternalName = Literal["br35h", "lgg"]
+
 
 class Section(BaseModel):
     """A section of `params.yaml`: no unknown names, no silent conversion from text to numbers."""
@@ -29,7 +31,7 @@ class DownloadParams(Section):
     dataset: Annotated[str, Field(min_length=1)]
     digest: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None
     annotations: bool
-    additional: list[Literal["br35h", "lgg"]]
+    additional: list[ExternalName]
 
 
 class SplitParams(Section):
@@ -39,7 +41,7 @@ class SplitParams(Section):
     fold: Annotated[int, Field(ge=0, le=4)]
     validation: Annotated[float, Field(gt=0, lt=1)]
     duplicate_threshold: Annotated[float, Field(gt=0, le=1)]
-    additional: Literal["measure", "train"]
+    additional: list[ExternalName]
 
 
 class AugmentParams(Section):
@@ -86,7 +88,6 @@ class TrainParams(Section):
     class_weights: Literal["balanced", "none"]
     cell_loss: Annotated[float, Field(ge=0)]
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
-    mixstyle: Share
     dropout: Annotated[float, Field(ge=0, lt=1)]
     patience: Annotated[int, Field(ge=1)]
     precision: Literal["auto", "bf16", "fp32"]

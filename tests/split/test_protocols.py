@@ -9,6 +9,7 @@ from brain_tumor.split.protocols import (
     DUPLICATE_OF_MAIN,
     DUPLICATE_OF_TEST,
     NOT_TRAINED_ON,
+    OTHER_CHANNEL,
     TWO_LABELS,
     WRONG_LABEL,
     assign,
@@ -21,7 +22,7 @@ PROTOCOLS = ("published", "leak_free", "grouped", "patient")
 
 def parameters(**changes):
     values = {"protocol": "published", "fold": 0, "validation": 0.15}
-    return SplitParams(**(values | {"duplicate_threshold": 0.99, "additional": "measure"} | changes))
+    return SplitParams(**(values | {"duplicate_threshold": 0.99, "additional": []} | changes))
 
 
 @pytest.fixture
@@ -53,7 +54,9 @@ def pairs(catalog):
 def slices(catalog):
     """Three images a patient; two scans of one patient differ by a letter; one file is in the wrong folder."""
     patients = [f"MR{number // 3:03}{'A' if number % 3 == 2 else ''}" for number in range(len(catalog))]
-    table = pd.DataFrame({"image": catalog["path"], "patient": patients, "label": catalog["class"]})
+    table = pd.DataFrame(
+        {"image": catalog["path"], "slice": catalog["path"], "patient": patients, "label": catalog["class"]}
+    )
     table.loc[table["image"] == "Training/pituitary/059.jpg", "label"] = "meningioma"
     return table
 
@@ -194,20 +197,20 @@ def test_patient_of_drops_a_suffix_letter_only():
 @pytest.fixture
 def with_external_set(catalog):
     """300 external images with a tumour after those of the main set."""
-    rows = [(f"additional/other/tumor/{number:03}.jpg", TUMOUR, "other", f"{number:065x}") for number in range(300)]
+    rows = [(f"additional/br35h/tumor/{number:03}.jpg", TUMOUR, "br35h", f"{number:065x}") for number in range(300)]
     return pd.concat([catalog, pd.DataFrame(rows, columns=catalog.columns)], ignore_index=True)
 
 
 @pytest.mark.parametrize("protocol", ["leak_free", "grouped"])
 def test_half_of_external_data_is_held_back_whatever_the_seed(with_external_set, catalog, pairs, protocol):
-    external = with_external_set["folder"] == "other"
+    external = with_external_set["folder"] == "br35h"
     links = [(len(catalog) + number, len(catalog) + number + 1) for number in range(0, 300, 3)]
     links.append((0, len(catalog) + 299))
     both = pd.concat([pairs, pd.DataFrame(links, columns=["first", "second"])], ignore_index=True)
 
     split = assign(with_external_set, both, None, parameters(protocol=protocol), seed=1)
     other_seed = assign(with_external_set, both, None, parameters(protocol=protocol), seed=2)
-    training = assign(with_external_set, both, None, parameters(protocol=protocol, additional="train"), seed=1)
+    training = assign(with_external_set, both, None, parameters(protocol=protocol, additional=["br35h"]), seed=1)
 
     held_back = split["split"] == "external"
     assert 110 < held_back.sum() < 190
@@ -222,6 +225,19 @@ def test_half_of_external_data_is_held_back_whatever_the_seed(with_external_set,
     }
     assert split["reason"].iloc[-1] == training["reason"].iloc[-1] == DUPLICATE_OF_MAIN
     assert set(split.loc[external & ~held_back, "reason"]) == {NOT_TRAINED_ON, DUPLICATE_OF_MAIN}
+
+
+def test_of_the_channels_of_a_slice_one_trains_and_all_are_measured(with_external_set, catalog, pairs):
+    paths = with_external_set["path"].iloc[len(catalog) :]
+    shown = [str(number // 3) for number in range(300)]
+    slices = pd.DataFrame({"image": paths, "slice": shown, "patient": shown, "label": "glioma"})
+
+    split = assign(with_external_set, pairs, slices, parameters(additional=["br35h"]), seed=1).iloc[len(catalog) :]
+
+    held_back = split["split"] == "external"
+    assert held_back.groupby(shown).nunique().eq(1).all()
+    assert (split["split"] == "train").groupby(shown).sum().eq(1 - held_back.groupby(shown).first()).all()
+    assert set(split["reason"]) == {"", OTHER_CHANNEL}
 
 
 def test_external_data_leaves_the_split_of_the_main_set_as_it_is(with_external_set, catalog, pairs):

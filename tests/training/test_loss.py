@@ -90,9 +90,9 @@ def cells_by_hand(cells, coverage, labels):
         for row, column in np.ndindex(*coverage.shape[1:]):
             shares = np.exp(cells[image, :, row, column])
             shares /= shares.sum()
-            covered = coverage[image, row, column] / 254
+            covered, most = coverage[image, row, column] / 254, coverage[image].max() / 254
             healthy = CLASSES.index("notumor")
-            if covered > 0.5:
+            if covered > 0.5 or 0.1 <= covered == most:
                 total -= 3 * np.log(1 - shares[healthy] if label == UNKNOWN_TUMOUR else shares[label])
                 weights += 3
             elif covered < 0.1:
@@ -104,6 +104,7 @@ def cells_by_hand(cells, coverage, labels):
 def test_cell_loss_is_that_of_the_definition(rng):
     cells = rng.normal(size=(5, 4, 3, 3))
     coverage = rng.choice([0, 10, 60, 140, 254], size=(5, 3, 3)).astype(np.uint8)
+    coverage[1] = [[0, 60, 70], [0, 50, 20], [0, 0, 0]]  # a small tumour across cells
     coverage[3] = 255
     labels = np.array([0, 1, 2, 3, UNKNOWN_TUMOUR])
     coverage[2] = 0

@@ -22,8 +22,8 @@ SLICES_FILE, OUTLINES_FILE = "slices.csv", "outlines.csv"
 SLICE_COLUMNS = ("image", "slice", "patient", "label")
 """Columns of `slices.csv`.
 
-`image` is a path relative to `data/raw`; two images are duplicates exactly if they name the same `slice`; `label` is
-the true class, whatever the folder says.
+`image` is a path relative to `data/raw`; two images of the main set are duplicates exactly if they name the same
+`slice`, those of external data can be two channels of it; `label` is the true class, whatever the folder says.
 """
 
 OUTLINE_COLUMNS = ("image", "outline")

@@ -107,7 +107,7 @@ def _write_pictures(pictures: Iterable[Picture], name: str, folder: Path) -> lis
         path = f"{EXTERNAL_FOLDER}/{name}/{picture.label}/{picture.name}.png"
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(picture.pixels).save(folder / path)
-        slices.append((path, picture.name, picture.patient, picture.label))
+        slices.append((path, picture.slice, picture.patient, picture.label))
         if picture.outline is not None:
             outlines.append((path, format_outline(picture.outline)))
     for file, columns, rows in ((SLICES_FILE, SLICE_COLUMNS, slices), (OUTLINES_FILE, OUTLINE_COLUMNS, outlines)):

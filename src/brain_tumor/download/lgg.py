@@ -42,6 +42,7 @@ class Picture:
 
     Attributes:
         name: without folder and suffix.
+        slice: of which it is a channel.
         patient: whose it is.
         label: `glioma`, or `notumor`.
         pixels: (height, width).
@@ -49,6 +50,7 @@ class Picture:
     """
 
     name: str
+    slice: str
     patient: str
     label: str
     pixels: Pixels
@@ -80,8 +82,9 @@ def read_lgg(tree: Tree) -> Iterator[Picture]:
             for channel in channels:
                 picture = np.ascontiguousarray(pixels[number][..., channel])
                 if label == GLIOMA or head_mask(picture).mean() > _LEAST_HEAD:
-                    name = f"{volume}_{number:02d}_{CHANNELS[channel]}"
-                    yield Picture(name, patient, label, picture, outline_of(mask) if label == GLIOMA else None)
+                    shown = f"{volume}_{number:02d}"
+                    name = f"{shown}_{CHANNELS[channel]}"
+                    yield Picture(name, shown, patient, label, picture, outline_of(mask) if label == GLIOMA else None)
 
 
 def outline_of(mask: NDArray[np.bool_]) -> Outline:

@@ -30,6 +30,7 @@ from brain_tumor.data.catalog import (
     TRAIN,
     TRAINING,
     VALIDATION,
+    digest_order,
     main_set,
 )
 from brain_tumor.duplicates.groups import group_names
@@ -49,6 +50,7 @@ TWO_LABELS = "duplicates with two labels"
 WRONG_LABEL = "label differs from the annotation"
 DUPLICATE_OF_MAIN = "duplicate of an image of the main set"
 NOT_TRAINED_ON = "external data that is only measured on"
+OTHER_CHANNEL = "another channel of a slice that trains"
 """The values of the column `reason`."""
 
 
@@ -84,12 +86,16 @@ def assign(
     main.loc[excluded, "reason"] = doubt[excluded]
     _cut_validation(main, params, seed)
     _check(main, params)
-    external = _external_images(split.drop(main.index), set(main["group"]), params)
+    external = _external_images(split.drop(main.index), set(main["group"]), slices, params)
     return pd.concat([main, external]).loc[split.index, list(SPLIT_COLUMNS)]
 
 
-def _external_images(images: pd.DataFrame, main_groups: set[str], params: SplitParams) -> pd.DataFrame:
+def _external_images(
+    images: pd.DataFrame, main_groups: set[str], slices: pd.DataFrame | None, params: SplitParams
+) -> pd.DataFrame:
     """Hold back a share of each external set, by group and patient; the rest trains if it is asked to.
+
+    Of the channels of a slice one trains: they show the same head, and would outweigh the main set.
 
     Which share a group belongs to depends on its name alone, so that it stays whatever the seed and the protocol are.
     """
@@ -97,11 +103,19 @@ def _external_images(images: pd.DataFrame, main_groups: set[str], params: SplitP
     duplicate = split["group"].isin(main_groups)
     lot = joined_by_patient(split).map(lambda name: hashlib.sha256(name.encode()).digest()[0]).astype(int)
     held_back = lot % split["folder"].map(HELD_BACK).fillna(2).astype(int) == 0
-    split["split"] = TRAIN if params.additional == "train" else EXCLUDED
-    split["reason"] = "" if params.additional == "train" else NOT_TRAINED_ON
+    split[["split", "reason"]] = [EXCLUDED, NOT_TRAINED_ON]
+    trains = split["folder"].isin(params.additional)
+    split.loc[trains, ["split", "reason"]] = [TRAIN, ""]
+    split.loc[trains & _later_channels(split["path"], slices), ["split", "reason"]] = [EXCLUDED, OTHER_CHANNEL]
     split.loc[held_back, ["split", "reason"]] = [EXTERNAL, ""]
     split.loc[duplicate, ["split", "reason"]] = [EXCLUDED, DUPLICATE_OF_MAIN]
     return split
+
+
+def _later_channels(paths: pd.Series, slices: pd.DataFrame | None) -> pd.Series:
+    """Whether an image is another channel of a slice that has one already, in an order as if drawn."""
+    shown = paths if slices is None else paths.map(slices.set_index("image")["slice"]).fillna(paths)
+    return shown.iloc[digest_order(paths.tolist())].duplicated().reindex(paths.index)
 
 
 def patient_of(name: str) -> str:

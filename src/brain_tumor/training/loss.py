@@ -49,7 +49,8 @@ _TUMOUR_CELL = 3.0  # what a cell of a tumour counts beside one without
 def cell_loss(cells: Tensor, coverage: Tensor, labels: Tensor) -> Tensor:
     """Mean cross-entropy of cells: the picture's class where the tumour covers a cell, no tumour where it does not.
 
-    Cells that a tumour covers in part are left out, and so are those of pictures with a tumour of unknown outline; a
+    A tumour covers a cell of which it fills more than half, and the one that it fills most: a small one lies across
+    cells. Others that it fills in part are left out, and so are those of pictures with a tumour of unknown outline; a
     tumour of unknown type is any of the tumours. 0 where no cell is left.
 
     Args:
@@ -59,7 +60,8 @@ def cell_loss(cells: Tensor, coverage: Tensor, labels: Tensor) -> Tensor:
     """
     share = functional.adaptive_avg_pool2d(coverage.float() / WHOLE, (cells.shape[2], cells.shape[3]))
     known = (coverage != UNKNOWN).all(dim=(1, 2))[:, None, None]
-    covered, clear = known & (share > _COVERED), known & (share < _CLEAR)
+    clear = known & (share < _CLEAR)
+    covered = known & ~clear & ((share > _COVERED) | (share == share.amax(dim=(1, 2), keepdim=True)))
     log_shares = cells.float().log_softmax(dim=1)
     any_tumour = torch.logsumexp(log_shares[:, _TUMOURS], dim=1)
     typed = labels.clamp(max=len(CLASSES) - 1)[:, None, None, None].expand(-1, 1, *cells.shape[2:])

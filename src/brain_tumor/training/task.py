@@ -14,7 +14,6 @@ from brain_tumor.model.class_map import ClassMapHead
 from brain_tumor.model.classifier import Classifier
 from brain_tumor.params import TrainParams
 from brain_tumor.training.loss import PartialLabelLoss, cell_loss, hits
-from brain_tumor.training.mixstyle import mixstyle_features
 
 Batch = tuple[Tensor, Tensor, Tensor]
 """Features, labels, and the coverage of cells."""
@@ -40,8 +39,6 @@ class ClassificationTask(lightning.LightningModule):
 
     def training_step(self, batch: Batch) -> Tensor:
         features, labels, coverage = batch
-        if torch.rand(()) < self.params.mixstyle:
-            features = mixstyle_features(features)
         activations, head = self.classifier.activations(features), self.classifier.head
         cells: Tensor | None = None
         if isinstance(head, ClassMapHead):
