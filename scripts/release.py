@@ -3,8 +3,7 @@
     python scripts/release.py                        # release/model.onnx, which is used where no other is named
     python scripts/release.py --name vgg16 --int8    # release/vgg16.onnx, a quarter the size
 
-Run after `dvc repro`, or after `dvc exp run` with other parameters, which the card names. After `scripts/measure.py`,
-`--measured build/measure` puts the external test set on the card, which the study does without.
+Run after `dvc repro`, or after `dvc exp run` with other parameters, which the card names.
 """
 
 import argparse
@@ -20,7 +19,7 @@ from model_card import Study, card, changes
 from numpy.typing import NDArray
 from ruamel.yaml import YAML
 
-from brain_tumor.data.arrays import Arrays, SplitArrays, open_arrays
+from brain_tumor.data.arrays import SplitArrays, open_arrays
 from brain_tumor.data.catalog import CLASSES, read_split
 from brain_tumor.errors import UserError
 from brain_tumor.evaluation.tables import Predictions, class_table, external_table, subset_table, subsets_of
@@ -58,11 +57,10 @@ def main() -> None:
     answers, ood = run(candidate, arrays.test)
     scored, shares = predictions(answers, arrays.test, split), {"test images": ood}
     check_loss(scored, full)
-    external, external_split = external_images(arguments.measured, arrays, split)
     of_external = None
-    if external is not None:
-        answers, shares["external images"] = run(candidate, external)
-        of_external = predictions(answers, external, external_split)
+    if arrays.external is not None:
+        answers, shares["external images"] = run(candidate, arrays.external)
+        of_external = predictions(answers, arrays.external, split)
     released, about = RELEASE / f"{arguments.name}.onnx", RELEASE / f"{arguments.name.upper()}_CARD.md"
     released.parent.mkdir(exist_ok=True)
     candidate.replace(released)
@@ -84,7 +82,6 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--name", default="model", help="of the released files (default: %(default)s)")
     parser.add_argument("--int8", action="store_true", help="whole numbers of 8 bits in place of full precision")
-    parser.add_argument("--measured", type=Path, metavar="FOLDER", help="of scripts/measure.py, run for this model")
     return parser.parse_args()
 
 
@@ -127,24 +124,6 @@ def predictions(answers: NDArray[np.float64], images: SplitArrays, split: pd.Dat
     """With groups of duplicates that are joined by patient, as `split` has them."""
     groups = images.index["path"].map(joined_by_patient(split).set_axis(split["path"])).to_numpy(str)
     return Predictions(answers, images.labels, CLASSES, groups, load_params().seed)
-
-
-def external_images(
-    measured: Path | None, arrays: Arrays, split: pd.DataFrame
-) -> tuple[SplitArrays | None, pd.DataFrame]:
-    """The external test set, the study's own or that of `scripts/measure.py`, and the split that it is from.
-
-    Raises:
-        UserError: `measured` is another folder, has none, or has read it otherwise than the model wants it.
-    """
-    if measured is None:
-        return arrays.external, split
-    if not (measured / "data" / "arrays").is_dir():
-        raise UserError(f"--measured {measured} is no folder of scripts/measure.py: run that first")
-    own = open_arrays(measured / "data" / "arrays")
-    if own.external is None or own.reader != arrays.reader:
-        raise UserError(f"{measured} has no external images for this model: run scripts/measure.py again")
-    return own.external, read_split(measured / "data" / "split.csv")
 
 
 def check_loss(scored: Predictions, full: Predictions) -> None:

@@ -156,36 +156,6 @@ def test_a_released_model_has_a_card_with_the_scores_of_the_study(project):
     assert f"| test images: all | {scores['accuracy']:.1%} " in card  # in full precision the export loses nothing
 
 
-def test_pictures_that_were_measured_beside_the_study_are_on_the_card(project):
-    status, output = release(project, "--name", "tiny", "--measured", "elsewhere")
-
-    assert status != 0
-    assert "error: --measured elsewhere is no folder of scripts/measure.py: run that first" in output
-
-    measured = project.folder / "build" / "measure" / "data"
-    shutil.copytree(project.folder / "data" / "arrays", measured / "arrays")
-    shutil.copyfile(project.folder / "data" / "split.csv", measured / "split.csv")
-    options = "--name", "tiny", "--measured", "build/measure"
-
-    status, output = release(project, *options)
-
-    assert status != 0
-    assert "build/measure has no external images for this model" in output
-
-    healthy = pd.read_csv(measured / "arrays" / "test.csv", dtype=str).query("`class` == 'notumor'")
-    for suffix in ("csv", "npy"):
-        shutil.copyfile(measured / "arrays" / f"test.{suffix}", measured / "arrays" / f"external.{suffix}")
-    status, output = release(project, *options)
-
-    assert status == 0, output
-    card = (project.folder / "release" / "TINY_CARD.md").read_text()
-    alike = [line.split("|")[2] for line in card.splitlines() if "notumor" in line and line.startswith("|")]
-    assert len(alike) == 2
-    assert f"| {len(healthy)} |" in card
-    assert alike[0].split()[0] == alike[1].split()[0]  # the same pictures, once as a class and once as external images
-    assert "of the external images." in card
-
-
 def test_a_released_model_of_other_parameters_names_them(finished, changed):
     project = with_scripts(changed)
     shutil.copyfile(finished.folder / "params.yaml", project.folder / "params.yaml")
