@@ -1,6 +1,9 @@
 import hashlib
 import json
 import stat
+import subprocess
+import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -129,3 +132,52 @@ def test_names_of_a_path_are_joined_and_none_is_empty(nothing):
     table = list_of({"a": {"b": {"c": 1.5}, "d": None}, "e": 2} | nothing)
     assert table["name"].tolist() == ["a.b.c", "a.d", "e"]
     assert table["value"].isna().tolist() == [False, True, False]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
+@pytest.mark.parametrize(
+    ("writer", "write", "reason"),
+    [
+        (atomic_file, lambda _: Path("/dev/full").write_bytes(b"1"), "no space left on the disk"),
+        (atomic_folder, lambda _: Path("/dev/full").write_bytes(b"1"), "no space left on the disk"),
+        (atomic_file, lambda _: Path("/sys/new").mkdir(), None),  # another place than the one that is written
+    ],
+)
+def test_a_full_disk_is_told_in_one_line(tmp_path, writer, write, reason):
+    with pytest.raises(UserError if reason else PermissionError) as caught, writer(tmp_path / "a") as temporary:
+        write(temporary)
+
+    assert not reason or str(caught.value) == f"{tmp_path / 'a'} cannot be written: {reason}"
+    assert names(tmp_path) == []
+
+
+@pytest.mark.skipif(not Path("/sys/kernel").exists(), reason="needs a folder that not even root can write to")
+def test_a_folder_that_is_not_writable_is_told_in_one_line():
+    with pytest.raises(UserError, match=r"^/sys/kernel/new/a\.csv cannot be written: not writable$"):
+        write_text(Path("/sys/kernel/new/a.csv"), "")
+
+
+UNFINISHED = """
+import sys, time
+from pathlib import Path
+from brain_tumor.files import atomic_file, atomic_folder
+with atomic_file(Path("a.csv")), atomic_folder(Path("raw")) as folder:
+    (folder / "half").touch()
+    print("ready", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_what_a_killed_process_left_goes_with_the_next_file_and_that_of_others_stays(tmp_path):
+    for _ in range(2):
+        process = subprocess.Popen(  # pipes are closed by `communicate`
+            [sys.executable, "-c", UNFINISHED], cwd=tmp_path, stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout.readline() == "ready\n"
+        write_text(tmp_path / "other.txt", "")  # the process is alive
+        assert len(names(tmp_path)) == 3
+        process.kill()
+        process.communicate()
+
+        write_text(tmp_path / "other.txt", "")
+        assert names(tmp_path) == ["other.txt"]

@@ -1,4 +1,6 @@
-"""The one exception for what a user can mend."""
+"""The one exception for what a user can mend, and what to say of others."""
+
+import os
 
 
 class UserError(Exception):
@@ -11,6 +13,13 @@ class UserError(Exception):
     def __str__(self) -> str:
         """The message, `printable`: names of files can hold anything."""
         return printable(super().__str__())
+
+
+def one_line(error: OSError) -> str | None:
+    """What to say of a file that the system does not give; None for an error that names no file: a defect."""
+    if error.filename is None:
+        return None
+    return f"{printable(os.fsdecode(error.filename))}: {error.strerror}: check the path, its permissions and the disk"
 
 
 def printable(text: str) -> str:

@@ -5,14 +5,14 @@ import logging
 import sys
 from collections.abc import Callable
 
-from brain_tumor.errors import UserError
+from brain_tumor.errors import UserError, one_line
 
 
 def stage(main: Callable[[], None]) -> Callable[[], None]:
     """Wrap the `main` of a stage.
 
-    An expected error (`UserError`) becomes one line on stderr and exit status 1, Ctrl-C one line and 130; an
-    unexpected exception keeps its traceback.
+    An expected error (`UserError`, and a file that the system does not give) becomes one line on stderr and exit
+    status 1, Ctrl-C one line and 130; an unexpected exception keeps its traceback.
     """
 
     @functools.wraps(main)
@@ -22,6 +22,10 @@ def stage(main: Callable[[], None]) -> Callable[[], None]:
             main()
         except UserError as error:
             sys.exit(f"error: {error}")
+        except OSError as error:
+            if (line := one_line(error)) is None:
+                raise
+            sys.exit(f"error: {line}")
         except KeyboardInterrupt:
             print("interrupted: what was finished is kept, `dvc repro` goes on from there", file=sys.stderr)
             sys.exit(130)

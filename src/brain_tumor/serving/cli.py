@@ -3,12 +3,11 @@
 import argparse
 import importlib
 import io
-import os
 import sys
 from collections.abc import Sequence
 
 import brain_tumor
-from brain_tumor.errors import UserError, printable
+from brain_tumor.errors import UserError, one_line
 
 COMMANDS = {
     "report": ("brain_tumor.report.command", "write one HTML file from metrics and plots"),
@@ -41,10 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except OSError as error:
-        if error.filename is None:
+        if (line := one_line(error)) is None:
             raise
-        name = printable(os.fsdecode(error.filename))
-        print(f"error: {name}: {error.strerror}: check the path, its permissions and the disk", file=sys.stderr)
+        print(f"error: {line}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
