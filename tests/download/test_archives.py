@@ -152,6 +152,27 @@ def test_a_bomb_of_real_size_is_refused(tmp_path):
     assert "'a.jpg' has 545,259,520 bytes" in message(path, tmp_path / "target")
 
 
+def test_many_small_bombs_are_refused_before_anything_is_written(tmp_path):
+    path = tmp_path / "bombs.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for number in range(30):
+            archive.writestr(f"glioma/{number}.bmp", bytes(16 * 2**20))
+    assert path.stat().st_size < 2**20
+
+    assert "503,316,480 bytes when unpacked, which no pictures are" in message(path, tmp_path / "target")
+    assert not contents(tmp_path / "target")
+
+
+def test_a_name_written_in_another_way_is_found_and_one_with_nul_refused(tmp_path):
+    found = write_zip(tmp_path / "set.zip", {"glioma/.//0.jpg": b"1"})
+    copy_all(found, tmp_path / "target")
+    assert contents(tmp_path / "target") == {"glioma/0.jpg": b"1"}
+
+    cut = tmp_path / "nul.zip"
+    cut.write_bytes(write_zip(tmp_path / "b.zip", {"a/0xjpg": b"1"}).read_bytes().replace(b"a/0xjpg", b"a/0\0jpg"))
+    assert "outside" in message(cut, tmp_path / "other")
+
+
 def test_an_entry_larger_than_it_declares_is_not_unpacked(tmp_path):
     path = write_zip(tmp_path / "set.zip", {"a.jpg": b"1" * 3_000_000})
     data = bytearray(path.read_bytes())
@@ -180,7 +201,9 @@ def test_entries_that_cannot_be_unpacked_are_refused(tmp_path, offsets, change, 
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
-@pytest.mark.parametrize(("name", "reason"), [("a/one.jpg", "twice"), ("a/one.jpg/x.jpg", "a file and a folder")])
+@pytest.mark.parametrize(
+    ("name", "reason"), [("a/one.jpg", "twice"), ("a//./one.jpg", "twice"), ("a/one.jpg/x.jpg", "a file and a folder")]
+)
 def test_an_archive_with_two_entries_in_one_place_is_refused(tmp_path, name, reason):
     path = write_zip(tmp_path / "set.zip")
     with zipfile.ZipFile(path, "a") as archive:

@@ -20,6 +20,9 @@ MAX_FILE_BYTES = 512 * 2**20
 MAX_TOTAL_BYTES = 64 * 2**30
 """Larger archives are refused, whatever the disk holds."""
 
+MOST_PACKED = 100
+"""Times that an archive of pictures may grow when it is unpacked, where it grows beyond a few of the largest."""
+
 _CHUNK = 2**20
 
 _DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, UnicodeDecodeError)
@@ -57,8 +60,9 @@ def open_tree(path: Path) -> Iterator[Tree]:
         with path.open("rb") as file, zipfile.ZipFile(file) as archive:
             entries = [entry for entry in archive.infolist() if not entry.is_dir()]
             _check_entries(path, entries)
+            places = {_place(entry): entry for entry in entries}
             # zipfile never gives more bytes than the directory declares, which was checked
-            yield Tree(path, _visible(entry.filename for entry in entries), archive.open)
+            yield Tree(path, _visible(places), lambda name: archive.open(places[name]))
     except _DAMAGED as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"{path} is no zip archive or a damaged one ({reason}): get it again") from None
@@ -118,8 +122,10 @@ def copy_files(
 def _check_entries(path: Path, entries: list[zipfile.ZipInfo]) -> None:
     names: set[str] = set()
     for entry in entries:
-        name = entry.filename
-        if _leaves_folder(name):
+        name = _place(entry)
+        # zipfile cuts a name at NUL, its original stays.
+        if _leaves_folder(entry.filename) or "\0" in entry.orig_filename:
+            name = entry.orig_filename
             raise UserError(f"{path}: the entry {name!r} lies outside the archive's folder: do not use this archive")
         if stat.S_ISLNK(entry.external_attr >> 16):
             raise UserError(f"{path}: the entry {name!r} is a link, only files are read: pack it anew")
@@ -133,15 +139,22 @@ def _check_entries(path: Path, entries: list[zipfile.ZipInfo]) -> None:
     total = sum(entry.file_size for entry in entries)
     if total > MAX_TOTAL_BYTES:
         raise UserError(f"{path}: {total:,} bytes when unpacked, at most {MAX_TOTAL_BYTES:,}: do not use this archive")
+    if total > max(MAX_FILE_BYTES / 2, MOST_PACKED * path.stat().st_size):
+        raise UserError(f"{path}: {total:,} bytes when unpacked, which no pictures are: do not use this archive")
     for name in sorted(names):
         for parent in PurePosixPath(name).parents:
             if str(parent) in names:
                 raise UserError(f"{path}: the entry {str(parent)!r} is a file and a folder: pack it anew")
 
 
+def _place(entry: zipfile.ZipInfo) -> str:
+    """Where an entry lies: `a/./b` and `a//b` are one place."""
+    return str(PurePosixPath(entry.filename))
+
+
 def _leaves_folder(name: str) -> bool:
     parts = re.split(r"[/\\]", name)
-    return not name or not parts[0] or ".." in parts or ":" in parts[0] or "\0" in name
+    return not name or not parts[0] or ".." in parts or ":" in parts[0]
 
 
 def _visible(names: Iterable[str]) -> list[str]:
