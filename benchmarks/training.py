@@ -28,6 +28,7 @@ from brain_tumor.augment.policy import augmented_per_image, policy
 from brain_tumor.data.arrays import Arrays, open_arrays
 from brain_tumor.data.catalog import CLASSES, TRAIN, VALIDATION, read_split
 from brain_tumor.data.images import decode
+from brain_tumor.files import cache_folder
 from brain_tumor.model.classifier import Classifier
 from brain_tumor.model.features import FeatureCache
 from brain_tumor.model.precision import autocast, resolve
@@ -45,7 +46,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, help="originals, a random sample; by default all")
     parser.add_argument("--epochs", type=int, help="by default train.epochs")
     parser.add_argument("--trainable", help="the layers that are trained, by default train.trainable")
-    parser.add_argument("--weights", type=Path, default=Path(".cache"), help="where downloaded weights are kept")
+    parser.add_argument("--weights", type=Path, default=cache_folder(), help="where downloaded weights are kept")
     arguments = parser.parse_args()
     params = load_params()
     # Synthetic tumours are none of the plain loop's transforms, so neither side has them.

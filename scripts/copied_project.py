@@ -42,11 +42,6 @@ def change_parameters(file: Path, changes: dict[str, str]) -> None:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """This environment's programs first, the copied package, and the project's caches."""
-    cache = os.environ.get("BRAIN_TUMOR_CACHE", PROJECT / ".cache")
+    """This environment's programs first, and the copied package."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    return os.environ | {
-        "PATH": path,
-        "PYTHONPATH": str(folder / "src"),
-        "BRAIN_TUMOR_CACHE": str(Path(cache).resolve()),
-    }
+    return os.environ | {"PATH": path, "PYTHONPATH": str(folder / "src")}

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from brain_tumor.data.arrays import open_arrays
-from brain_tumor.files import write_csv, write_json
-from brain_tumor.model.features import cache_folder, open_cache
+from brain_tumor.files import cache_folder, write_csv, write_json
+from brain_tumor.model.features import open_cache
 from brain_tumor.params import load_params
 from brain_tumor.stage import stage
 from brain_tumor.training.calibrate import calibrate, calibrate_volumes

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from brain_tumor.model import features as module
-from brain_tumor.model.features import FeatureCache, cache_folder, front_key, open_cache
+from brain_tumor.model.features import FeatureCache, front_key, open_cache
 from brain_tumor.training.run import build
 
 
@@ -192,4 +192,15 @@ def test_place_and_limit_come_from_the_environment(tmp_path):
 
     assert cache.folder == tmp_path / "features"
     assert cache.limit == 5 * 10**8
-    assert cache_folder({}).as_posix() == ".cache"
+
+
+def test_a_temporary_copy_of_the_project_finds_what_the_project_kept(tmp_path, monkeypatch):
+    """As `dvc exp run --temp` and queued runs make them."""
+    places = set()
+    for name in ("project", "project/.dvc/tmp/exps/1"):
+        (tmp_path / name).mkdir(parents=True)
+        monkeypatch.chdir(tmp_path / name)
+        places.add(open_cache({}).folder.absolute())
+
+    assert len(places) == 1
+    assert not places.pop().is_relative_to(tmp_path)

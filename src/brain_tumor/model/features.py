@@ -19,7 +19,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from brain_tumor.data.images import Pixels
-from brain_tumor.files import atomic_file
+from brain_tumor.files import atomic_file, cache_folder
 from brain_tumor.model.classifier import Classifier
 from brain_tumor.model.precision import autocast
 
@@ -166,14 +166,9 @@ def _write_block(folder: Path, features: NDArray[np.float16], digests: list[byte
 
 
 def open_cache(environment: Mapping[str, str] = os.environ) -> FeatureCache:
-    """The cache below `BRAIN_TUMOR_CACHE` (default `.cache`), with at most `BRAIN_TUMOR_CACHE_GB` (default 20)."""
+    """The cache below `cache_folder`, with at most `BRAIN_TUMOR_CACHE_GB` (default 20)."""
     gigabytes = float(environment.get("BRAIN_TUMOR_CACHE_GB", 20))
     return FeatureCache(cache_folder(environment) / "features", int(gigabytes * 1e9))
-
-
-def cache_folder(environment: Mapping[str, str] = os.environ) -> Path:
-    """Where downloaded weights and features are kept: `BRAIN_TUMOR_CACHE`, else `.cache`."""
-    return Path(environment.get("BRAIN_TUMOR_CACHE", ".cache"))
 
 
 def front_key(classifier: Classifier, device: torch.device = CPU) -> str:

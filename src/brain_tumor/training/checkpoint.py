@@ -80,8 +80,8 @@ def drop_abandoned(folder: Path) -> None:
 def run_folder(parent: Path, classifier: Classifier, arrays: Arrays) -> Path:
     """The folder for the state of a run, named by a digest of all that decides how the run goes.
 
-    That is parameters, seed, initial weights, data, code and torch's release; and its place, because Lightning forgets
-    which epoch was the best where the folder has moved.
+    That is parameters, seed, initial weights, data, code and torch's release; its place, because Lightning forgets which
+    epoch was the best where the folder has moved; and the working copy, because two may train the same at once.
 
     Args:
         parent: where the folders of all runs are.
@@ -89,7 +89,7 @@ def run_folder(parent: Path, classifier: Classifier, arrays: Arrays) -> Path:
         arrays: train and validation images.
     """
     digest = hashlib.sha256()
-    for part in (str(parent.resolve()), classifier.description.model_dump_json(), torch.__version__):
+    for part in (str(parent.resolve()), str(Path.cwd()), classifier.description.model_dump_json(), torch.__version__):
         digest.update(part.encode() + b"\0")
     for name, value in sorted(code_digests(PACKAGE).items()):
         digest.update(f"{name} {value}\0".encode())
