@@ -30,6 +30,7 @@ class DownloadParams(Section):
 
     dataset: Annotated[str, Field(min_length=1)]
     digest: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None
+    classes: dict[str, Literal["glioma", "meningioma", "notumor", "pituitary"]]
     annotations: bool
     additional: list[ExternalName]
 

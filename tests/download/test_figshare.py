@@ -1,16 +1,22 @@
+import hashlib
+import http.server
 import io
+import json
+import threading
 import zipfile
+from types import SimpleNamespace
 
 import cv2
 import h5py
 import numpy as np
 import pandas as pd
 import pytest
+import requests
 from PIL import Image
 
 from brain_tumor.data.annotations import outline_mask, read_outlines, read_slices
 from brain_tumor.data.catalog import CLASSES
-from brain_tumor.download.figshare import LABELS, write_annotations
+from brain_tumor.download.figshare import DOI, LABELS, download_figshare, write_annotations
 from brain_tumor.errors import UserError
 
 HEIGHT, WIDTH = 120, 140
@@ -29,12 +35,19 @@ def draw(number):
     return image.round().astype(np.int16), mask
 
 
+def border(mask):
+    """Columns and rows of points on the border, counted from 1."""
+    contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    return max(contours, key=cv2.contourArea)[:, 0] + 1.25
+
+
 def mat_bytes(number, **changes):
     """A file as MATLAB 7.3 writes it: a header of 512 bytes, then HDF5 with columns first."""
     image, mask = draw(number)
     values = {
         "image": image.T,
         "tumorMask": mask.T,
+        "tumorBorder": (border(mask)[:, ::-1] if number % 2 else border(mask)).reshape(-1, 1),
         "PID": np.array([[ord(letter)] for letter in PATIENTS[number]], np.uint16),
         "label": np.array([[SLICE_LABELS[number]]], np.float64),
     } | changes
@@ -146,17 +159,88 @@ def test_the_outline_lies_where_the_tumour_is_in_the_picture(tmp_path, raw):
         assert (drawn & truth).sum() / (drawn | truth).sum() > 0.97
 
 
-def test_the_largest_region_of_a_mask_is_the_tumour(tmp_path, raw):
-    mask = draw(1)[1]
-    speck = mask.copy()
-    speck[2:4, 2:5] = 1
-    files = figshare_files() | {"1.mat": mat_bytes(1, tumorMask=speck.T)}
+def test_tables_and_slices_give_the_same_bytes(tmp_path, raw):
+    """What others made of the set: a table of matches, and borders in fractions, mirrored where the picture is."""
+    slices, outlines = [], []
+    for path, (number, mirrored, patient) in sorted(TRUTH.items()):
+        points = [((x - 1) / WIDTH, (y - 1) / HEIGHT) for x, y in border(draw(number)[1])]
+        outlines.append((path, " ".join(f"{1 - x if mirrored else x:.4f},{y:.4f}" for x, y in points)))
+        slices.append((path, number, mirrored, patient, LABELS[SLICE_LABELS[number]], 1))
+    tables = tmp_path / "tables"
+    tables.mkdir()
+    columns = ["image", "cheng_slice", "mirrored", "patient", "cheng_label", "cheng_fold"]
+    pd.DataFrame(slices, columns=columns).to_csv(tables / "cheng_slices.csv", index=False)
+    pd.DataFrame(outlines, columns=["image", "outline"]).to_csv(tables / "tumor_outlines.csv", index=False)
 
-    write_annotations(write_files(tmp_path / "figshare", files), raw)
+    written = []
+    for source in (tables, write_files(tmp_path / "figshare", figshare_files())):
+        write_annotations(source, raw)
+        written.append([(raw / "annotations" / name).read_bytes() for name in ("slices.csv", "outlines.csv")])
 
-    drawn = outline_mask(read_outlines(raw)["Training/meningioma/a.jpg"], HEIGHT, WIDTH)
-    assert not drawn[:5, :5].any()
-    assert drawn.any()
+    assert written[0] == written[1]
+
+
+@pytest.fixture
+def figshare(monkeypatch):
+    """A stand-in for doi.org, figshare and its files: what it holds, and what was asked for."""
+    held = {"one.zip": b"first", "two.zip": b"second" * 99, "README.txt": b"?"}
+    asked = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            host, _, rest = self.path.removeprefix("/").partition("/")
+            files = [
+                {
+                    "name": name,
+                    "download_url": f"https://ndownloader.figshare.com/{name}",
+                    "computed_md5": hashlib.md5(self.server.honest.get(name, content)).hexdigest(),
+                    "supplied_md5": "",
+                }
+                for name, content in held.items()
+            ]
+            answers = {"doi.org": b"", "api.figshare.com": json.dumps([{"id": 1512427}]).encode()}
+            if rest.startswith("v2/articles/1512427"):
+                answers["api.figshare.com"] = json.dumps({"files": files}).encode()
+            body = answers.get(host, held.get(rest))
+            self.send_response(404 if body is None else 200)
+            self.send_header("Content-Length", str(len(body or b"")))
+            self.end_headers()
+            self.wfile.write(body or b"")
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.honest = {}
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        real = requests.get
+
+        def get(url, **options):
+            answer = real(f"http://127.0.0.1:{server.server_port}/{url.removeprefix('https://')}", **options)
+            answer.url = "https://figshare.com/articles/1512427" if "doi.org" in url else url
+            return answer
+
+        monkeypatch.setattr(requests, "get", get)
+        yield SimpleNamespace(held=held, asked=asked, honest=server.honest)
+        server.shutdown()
+
+
+@pytest.mark.filterwarnings("ignore:The Figshare DOI")
+def test_archives_are_downloaded_once_and_a_stopped_download_goes_on(tmp_path, figshare):
+    whole, figshare.held["two.zip"] = figshare.held["two.zip"], b"cut"
+    figshare.honest["two.zip"] = whole
+    with pytest.raises(UserError, match=f"figshare article {DOI} cannot be downloaded"):
+        download_figshare(tmp_path / "cache")
+    figshare.held["two.zip"] = whole
+
+    folder = download_figshare(tmp_path / "cache")
+
+    assert {path.name: path.read_bytes() for path in folder.glob("*.zip")} == {"one.zip": b"first", "two.zip": whole}
+    assert sum("one.zip" in path for path in figshare.asked) == 1
+    figshare.asked.clear()
+    assert download_figshare(tmp_path / "cache") == folder
+    assert not figshare.asked
 
 
 BAD = {
@@ -167,7 +251,8 @@ BAD = {
     "other name": ({"one.mat": mat_bytes(1)}, "one.mat"),
     "unknown label": ({"1.mat": mat_bytes(1, label=np.array([[4.0]]))}, "1.mat"),
     "no mask": ({"1.mat": mat_bytes(1, tumorMask=None)}, "1.mat"),
-    "empty mask": ({"1.mat": mat_bytes(1, tumorMask=np.zeros((WIDTH, HEIGHT)))}, "no tumour"),
+    "empty mask": ({"1.mat": mat_bytes(1, tumorMask=np.zeros((WIDTH, HEIGHT)))}, "does not lie around tumorMask"),
+    "no border": ({"1.mat": mat_bytes(1, tumorBorder=np.ones((2, 1)))}, "no border"),
     "mask of another size": ({"1.mat": mat_bytes(1, tumorMask=np.ones((9, 9)))}, "mask of shape"),
     "damaged archive": ({"a.zip": zip_bytes({"1.mat": mat_bytes(1)})[:500]}, "a.zip"),
 }

@@ -21,11 +21,13 @@ from kagglesdk import kaggle_env
 from PIL import Image
 from ruamel.yaml import YAML
 
+from brain_tumor.data.annotations import outline_mask, read_outlines
 from brain_tumor.data.catalog import CLASSES
 from brain_tumor.download import main_set as module
 from brain_tumor.download.main_set import MAIN_SET, MAIN_SET_DIGEST, MANIFEST, content_digest
 from brain_tumor.download.phantom.plan import MIN_PATIENTS
 from brain_tumor.download.phantom.write import write_phantom
+from brain_tumor.errors import UserError
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -75,11 +77,12 @@ class Project:
         self.root = root
         self.raw = root / "data" / "raw"
         shutil.copy(REPOSITORY / "params.yaml", root)
+        self.usual = {"annotations": False, "additional": []}
 
     def download(self, **params):
         yaml = YAML()
         values = yaml.load(self.root / "params.yaml")
-        values["download"].update(params)
+        values["download"].update(self.usual | params)
         yaml.dump(values, self.root / "params.yaml")
         load_stage().main()
         return contents(self.raw)
@@ -420,20 +423,15 @@ def copied_to(name):
     return copy
 
 
-def as_test_and_train(folder):
-    renamed("Training", "train")(folder)
-    renamed("Testing", "test")(folder)
-
-
 BAD_LAYOUTS = [
-    (renamed("Training/glioma", "Training/gliomas"), "{}/Training/gliomas: unknown class folder, expected glioma"),
+    (renamed("Training/glioma", "Training/gliomas"), "{}: unknown class folders: gliomas: map each to one of glioma, "),
     (emptied("Training/notumor"), "{}/Training/notumor holds no images"),
     (emptied("Testing/notumor"), "{}/Testing/notumor holds no images"),
     (copied_to("Training/0.png"), "Training/0.png is not of the form"),
     (copied_to("Training/glioma/patient1/0.png"), "Training/glioma/patient1/0.png is not of the form"),
-    (copied_to("Validation/glioma/0.png"), "Validation/glioma/0.png is not of the form"),
+    (copied_to("More/glioma/0.png"), "More/glioma/0.png is not of the form"),
+    (copied_to("Testing/Glioma_Tumor/1.png"), "both become Testing/glioma/1.png"),
     (copied_to("0.png"), "0.png is not of the form"),
-    (as_test_and_train, "test and train: name one of them, or call the two folders Training and Testing"),
     (lambda folder: (shutil.rmtree(folder), folder.mkdir()), "{} holds no images"),
     (lambda folder: (shutil.rmtree(folder), folder.touch()), "{} is no zip archive"),
 ]
@@ -444,6 +442,46 @@ def test_an_own_set_of_another_layout_is_refused_and_no_image_left_out_in_silenc
     spoil(own)
 
     assert reason.format(own) in project.refusal(dataset=str(own))
+
+
+def test_folders_are_understood_as_people_name_them(project, tmp_path):
+    folder = draw_set(tmp_path / "own", ("train", "Valid", "TEST"))
+    names = {
+        "glioma": "Glioma_Tumor",
+        "meningioma": "MENINGIOMA",
+        "notumor": "No Tumor",
+        "pituitary": "hypophysis",
+    }
+    for place, (old, new) in itertools.product(folder.iterdir(), names.items()):
+        (place / old).rename(place / new)
+
+    refused = project.refusal(dataset=str(folder))
+    assert "unknown class folders: hypophysis: map each to one of glioma, " in refused
+
+    found = project.download(dataset=str(folder), classes={"hypophysis": "pituitary"})
+    assert found == contents(draw_set(tmp_path / "plain", ("Training", "Validation", "Testing")))
+
+
+def test_masks_beside_pictures_become_outlines_and_no_pictures(project, own):
+    mask = np.zeros((20, 24), np.uint8)
+    mask[5:12, 6:18] = 255
+    Image.fromarray(mask).save(own / "Training" / "glioma" / "1_mask.png")
+    Image.new("L", (24, 20)).save(own / "Testing" / "notumor" / "0_mask.png")
+    pictures = {path: content for path, content in contents(own).items() if "_mask" not in path}
+
+    found = project.download(dataset=str(own))
+
+    outlines = read_outlines(project.raw)
+    found.pop("annotations/outlines.csv")
+    assert found == pictures
+    assert outlines.keys() == {"Training/glioma/1.png"}
+    np.testing.assert_array_equal(outline_mask(outlines["Training/glioma/1.png"], 20, 24), mask > 0)
+
+
+def test_a_mask_that_cannot_be_read_is_named(project, own):
+    (own / "Training" / "glioma" / "1_mask.png").write_bytes(b"")
+
+    assert "the mask Training/glioma/1_mask.png cannot be read" in project.refusal(dataset=str(own))
 
 
 def test_a_file_in_place_of_the_folder_raw_is_named(project, own):
@@ -475,12 +513,6 @@ def test_annotations_of_an_own_set_come_along(project, own, tmp_path, wanted):
     assert project.download(dataset=str(pack(own, tmp_path / "own.zip", "own/"))) == contents(own)
 
 
-def test_annotations_that_an_own_set_lacks_are_refused(project, own):
-    text = project.refusal(dataset=str(own), annotations=True)
-
-    assert f"download.annotations: {own} brings none" in text
-
-
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -496,12 +528,15 @@ def test_annotations_that_do_not_fit_are_refused(project, own, change, reason):
     assert reason.format(own) in project.refusal(dataset=str(own))
 
 
-@pytest.mark.parametrize("value", [None, "nowhere"])
-def test_annotations_of_the_main_set_need_a_place(project, main_set, monkeypatch, value):
-    monkeypatch.setenv("BRAIN_TUMOR_DATA", str(main_set))
-    if value is not None:
-        monkeypatch.setenv("BRAIN_TUMOR_ANNOTATIONS", value)
+def test_annotations_of_the_main_set_come_from_a_place_or_from_figshare(project, main_set, monkeypatch):
+    def unreachable(folder):
+        raise UserError(f"no network for {folder.name}")
 
+    monkeypatch.setenv("BRAIN_TUMOR_DATA", str(main_set))
+    monkeypatch.setattr(module, "download_figshare", unreachable)
+    assert "no network for figshare" in project.refusal(dataset=MAIN_SET, annotations=True)
+
+    monkeypatch.setenv("BRAIN_TUMOR_ANNOTATIONS", "nowhere")
     assert "BRAIN_TUMOR_ANNOTATIONS" in project.refusal(dataset=MAIN_SET, annotations=True)
 
 

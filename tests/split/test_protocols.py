@@ -189,6 +189,21 @@ def test_published_duplicates_are_known_under_every_protocol(catalog, pairs, sli
         assert published_duplicates(assign(catalog, pairs, slices, parameters(protocol=protocol), 1)) == expected
 
 
+@pytest.mark.parametrize("protocol", ["published", "leak_free"])
+def test_a_folder_of_validation_images_validates_and_shares_nothing_with_train(catalog, pairs, protocol):
+    cut = catalog.copy()
+    moved = np.flatnonzero(cut["folder"].eq("Training"))[::4]
+    cut.loc[moved, "folder"] = "Validation"
+
+    split = assign(cut, pairs, None, parameters(protocol=protocol), seed=1)
+
+    assert set(split.loc[split["split"] == "validation", "folder"]) == {"Validation"}
+    assert (split.loc[split["folder"] == "Validation", "split"] == "train").sum() == 0
+    groups = {name: set(split.loc[split["split"] == name, "group"]) for name in ("train", "validation", "test")}
+    assert not groups["train"] & groups["validation"]
+    assert protocol == "published" or not groups["validation"] & groups["test"]
+
+
 def test_patient_of_drops_a_suffix_letter_only():
     names = {"MR017260": "MR017260", "MR017260B": "MR017260", "100360": "100360", "b": "b", "": ""}
     assert {name: patient_of(name) for name in names} == names

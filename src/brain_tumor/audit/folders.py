@@ -5,17 +5,14 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from brain_tumor.data import catalog
 from brain_tumor.data.catalog import IMAGE_SUFFIXES, SPLITS, TEST, TRAIN, VALIDATION
 from brain_tumor.data.images import Pixels, decode
 from brain_tumor.duplicates.views import looks_at
 from brain_tumor.errors import UserError
 from brain_tumor.files import file_digest
 
-FOLDER_NAMES = {
-    TRAIN: ("train", "training"),
-    VALIDATION: ("val", "valid", "validation"),
-    TEST: ("test", "testing"),
-}
+FOLDER_NAMES = dict(zip(SPLITS, catalog.FOLDER_NAMES.values(), strict=True))
 """The names of the folder of each split, in lower case."""
 
 

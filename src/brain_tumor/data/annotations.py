@@ -114,6 +114,15 @@ def outline_mask(points: Outline, height: int, width: int) -> NDArray[np.bool_]:
     return mask.astype(bool)
 
 
+def outline_of(mask: NDArray[np.bool_]) -> Outline:
+    """The borders of all regions of a mask; a row of NaN parts one from the next."""
+    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    rows = [np.full((1, 2), np.nan)]
+    for contour in sorted((contour for contour in contours if len(contour) > 2), key=cv2.contourArea, reverse=True):
+        rows += [(contour[:, 0] + 0.5) / mask.shape[::-1], np.full((1, 2), np.nan)]
+    return np.concatenate(rows[1:-1])
+
+
 def polygons(points: Outline) -> list[Outline]:
     """The polygons of an outline, each without the row that parts it from the next."""
     return [part[~np.isnan(part[:, 0])] for part in np.split(points, np.flatnonzero(np.isnan(points[:, 0])))]

@@ -21,11 +21,18 @@ HEALTHY = "notumor"
 
 HEALTHY_INDEX = CLASSES.index(HEALTHY)
 
-TRAINING, TESTING = "Training", "Testing"
-"""The published folders, and the values of the column `folder`.
+TRAINING, VALIDATING, TESTING = "Training", "Validation", "Testing"
+"""The folders of a set that is cut already, and the values of the column `folder`; the published set has no second.
 
 It is empty where a data set has no such folders. For external data it is the name of their set.
 """
+
+FOLDER_NAMES = {
+    TRAINING: ("train", "training"),
+    VALIDATING: ("val", "valid", "validation"),
+    TESTING: ("test", "testing"),
+}
+"""How people name these folders, in lower case."""
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".dcm", ".dicom", ".ima"})
 
@@ -73,6 +80,8 @@ def read_catalog(root: Path) -> pd.DataFrame:
     if catalog.empty:
         raise UserError(f"{root} holds no images: expected folders {', '.join(CLASSES)}")
     for parent, name in published:
+        if name == VALIDATING:
+            continue
         for missing in sorted(set(CLASSES) - set(catalog.loc[catalog["folder"] == name, "class"])):
             raise UserError(f"{parent / missing} holds no images: every class needs some")
     return catalog.sort_values("path", ignore_index=True)
@@ -84,7 +93,7 @@ def main_set(images: pd.DataFrame) -> pd.DataFrame:
     Args:
         images: column `folder`.
     """
-    return images[images["folder"].isin((TRAINING, TESTING, ""))]
+    return images[images["folder"].isin((*FOLDER_NAMES, ""))]
 
 
 def write_split(path: Path, split: pd.DataFrame) -> None:
@@ -151,7 +160,7 @@ def evenly_spaced(total: int, wanted: int) -> NDArray[np.int64]:
 
 
 def _published_folders(root: Path) -> list[tuple[Path, str]]:
-    folders = [(root / name, name) for name in (TRAINING, TESTING) if (root / name).is_dir()]
+    folders = [(root / name, name) for name in FOLDER_NAMES if (root / name).is_dir()]
     return folders or [(root, "")]
 
 

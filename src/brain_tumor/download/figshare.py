@@ -7,12 +7,12 @@ mirrored. That set tells the patient and the outline; which picture is which sli
 
 import io
 import re
+import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-import cv2
 import h5py
 import numpy as np
 import pandas as pd
@@ -26,14 +26,18 @@ from brain_tumor.data.annotations import (
     SLICES_FILE,
     Outline,
     format_outline,
+    outline_mask,
     read_table,
 )
 from brain_tumor.data.catalog import ANNOTATIONS_FOLDER, read_catalog
 from brain_tumor.data.images import read_images
 from brain_tumor.download.archives import copy_files, open_tree
 from brain_tumor.errors import UserError
-from brain_tumor.files import write_csv
+from brain_tumor.files import write_csv, write_text
 from brain_tumor.progress import progress
+
+DOI = "10.6084/m9.figshare.1512427"
+"""Of the set, under CC BY 4.0."""
 
 MATCHED_SLICES, MATCHED_OUTLINES = "cheng_slices.csv", "tumor_outlines.csv"
 
@@ -91,6 +95,40 @@ def write_annotations(source: Path, raw: Path) -> None:
         slices, outlines = _annotate_by_content(source, raw)
     write_csv(raw / ANNOTATIONS_FOLDER / SLICES_FILE, slices)
     write_csv(raw / ANNOTATIONS_FOLDER / OUTLINES_FILE, outlines)
+
+
+def download_figshare(folder: Path) -> Path:
+    """The archives of the figshare set, checked by the digests that figshare states; those that are there stay.
+
+    Args:
+        folder: to keep them in.
+
+    Returns:
+        `folder`.
+
+    Raises:
+        UserError: they cannot be downloaded, or arrive damaged.
+    """
+    import pooch  # here, because only a download needs it
+
+    listed = folder / "registry.txt"
+    try:
+        source = pooch.create(folder, f"doi:{DOI}/", registry=None)
+        if listed.is_file():
+            source.load_registry(listed)
+        else:
+            source.load_registry_from_doi()
+            write_text(listed, "".join(f"{name} {digest}\n" for name, digest in source.registry.items()))
+        for name in sorted(source.registry):
+            if name.endswith(".zip"):
+                source.fetch(name, progressbar=sys.stderr.isatty())
+    except (OSError, ValueError, LookupError) as error:  # a failed request is an OSError
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"figshare article {DOI} cannot be downloaded ({type(error).__name__}: {reason}): get online, let "
+            "BRAIN_TUMOR_ANNOTATIONS name its files, or set download.annotations to false"
+        ) from None
+    return folder
 
 
 def read_figshare(source: Path) -> dict[int, Slice]:
@@ -164,25 +202,27 @@ def _read_slice(content: bytes) -> Slice:
         # MATLAB writes columns first, so what h5py sees is transposed.
         image = np.asarray(data["image"], np.float32).T
         mask = np.asarray(data["tumorMask"]).T > 0
+        border = np.asarray(data["tumorBorder"], np.float64).reshape(-1, 2)
         patient = "".join(map(chr, np.asarray(data["PID"]).ravel()))
         label = LABELS[int(np.asarray(data["label"]).item())]
     if image.ndim != 2 or mask.shape != image.shape:
         raise ValueError(f"image of shape {image.shape}, mask of shape {mask.shape}")
-    return Slice(re.sub(r"(?<=\d)[A-Za-z]$", "", patient), label, _outline(mask), _scale(image))
+    return Slice(re.sub(r"(?<=\d)[A-Za-z]$", "", patient), label, _outline(border, mask), _scale(image))
 
 
-def _outline(mask: NDArray[np.bool_]) -> Outline:
-    """The border of the largest region of a mask.
+def _outline(border: NDArray[np.float64], mask: NDArray[np.bool_]) -> Outline:
+    """The border as radiologists drew it, in fractions of width and height.
 
-    Taken from `tumorMask`, not from `tumorBorder`: the mask lies as the image does, whatever the order of axes.
+    Whether it lists columns or rows first is told by the mask, which lies as the image does.
     """
-    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    largest = max(contours, key=cv2.contourArea, default=np.empty((0, 1, 2)))
-    if len(largest) < 3:
-        raise ValueError("no tumour in tumorMask")
     height, width = mask.shape
-    points: Outline = (largest[:, 0, :] + 0.5) / (width, height)  # the centre of the first pixel is at a half
-    return points
+    if len(border) < 3 or not np.isfinite(border).all():
+        raise ValueError("no border in tumorBorder")
+    outlines = [(points - 1) / (width, height) for points in (border, border[:, ::-1])]  # MATLAB counts from 1
+    shared = [np.count_nonzero(outline_mask(outline, height, width) & mask) for outline in outlines]
+    if not max(shared):
+        raise ValueError("tumorBorder does not lie around tumorMask")
+    return outlines[int(np.argmax(shared))]
 
 
 def _scale(image: NDArray[np.float32]) -> NDArray[np.float32]:

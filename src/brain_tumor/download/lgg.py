@@ -12,12 +12,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from brain_tumor.data.annotations import Outline
+from brain_tumor.data.annotations import Outline, outline_of
 from brain_tumor.data.catalog import HEALTHY, digest_order
 from brain_tumor.data.images import Pixels, head_mask
 from brain_tumor.download.archives import Tree
@@ -85,15 +84,6 @@ def read_lgg(tree: Tree) -> Iterator[Picture]:
                     shown = f"{volume}_{number:02d}"
                     name = f"{shown}_{CHANNELS[channel]}"
                     yield Picture(name, shown, patient, label, picture, outline_of(mask) if label == GLIOMA else None)
-
-
-def outline_of(mask: NDArray[np.bool_]) -> Outline:
-    """The borders of all regions of a mask; a row of NaN parts one from the next."""
-    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    rows = [np.full((1, 2), np.nan)]
-    for contour in sorted((contour for contour in contours if len(contour) > 2), key=cv2.contourArea, reverse=True):
-        rows += [(contour[:, 0] + 0.5) / mask.shape[::-1], np.full((1, 2), np.nan)]
-    return np.concatenate(rows[1:-1])
 
 
 Volume = tuple[str, str]

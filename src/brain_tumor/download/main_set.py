@@ -12,17 +12,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from brain_tumor.data.annotations import OUTLINES_FILE, SLICES_FILE, read_outlines, read_slices
-from brain_tumor.data.catalog import ANNOTATIONS_FOLDER, main_set, read_catalog
-from brain_tumor.data.images import read_images
-from brain_tumor.download.archives import copy_files, existing, named_as, open_tree
+from brain_tumor.data.catalog import main_set, read_catalog
+from brain_tumor.download.archives import copy_files, existing, open_tree
 from brain_tumor.download.external_sets import fetch_external
-from brain_tumor.download.figshare import write_annotations
+from brain_tumor.download.figshare import download_figshare, write_annotations
 from brain_tumor.download.kaggle import download
-from brain_tumor.download.layout import annotation_targets, check_layout, image_targets, roots
+from brain_tumor.download.layout import image_targets, roots
+from brain_tumor.download.own_set import check_annotations, fetch_own_set
 from brain_tumor.download.phantom.write import write_phantom
 from brain_tumor.errors import UserError
-from brain_tumor.files import atomic_folder, file_digest
+from brain_tumor.files import atomic_folder, cache_folder, file_digest
 from brain_tumor.params import MAIN_SET, PHANTOM, DownloadParams
 from brain_tumor.progress import progress
 
@@ -37,8 +36,6 @@ MANIFEST = Path(__file__).parent / "manifests" / f"{MAIN_SET}.txt"
 It tells what differs in another version; the proof is `MAIN_SET_DIGEST`.
 """
 
-_CHECK_SIZE = 32  # pixels a side when an image is read only to see that it can be
-
 
 @dataclass(frozen=True)
 class Transport:
@@ -46,7 +43,8 @@ class Transport:
 
     Attributes:
         data: archive or folder of the main set; None to look into `external`, then to ask Kaggle.
-        annotations: folder or archive with the annotations of the main set, see `write_annotations`.
+        annotations: folder or archive with the annotations of the main set, see `write_annotations`; None to ask
+            figshare.
         additional: for each external set the archive or folder; None to ask Kaggle.
         external: folder of the project where a user may have put the main set.
     """
@@ -75,24 +73,20 @@ def fetch_dataset(target: Path, params: DownloadParams, seed: int, transport: Tr
     """
     with atomic_folder(target) as folder:
         if params.dataset == MAIN_SET:
+            source = _locate_main_set(transport)
             annotations = _locate_annotations(transport) if params.annotations else None
-            _fetch_main_set(folder, transport)
+            _fetch_main_set(folder, source)
             if annotations:
                 write_annotations(annotations, folder)
-                _check_annotations(folder, annotations)
+                check_annotations(folder, annotations)
+            for name in params.additional:
+                fetch_external(folder, name, transport.additional.get(name))
         elif params.dataset == PHANTOM:
             write_phantom(folder, seed=seed)
         else:
-            _fetch_own_set(folder, Path(params.dataset).expanduser())
-        for name in params.additional:
-            fetch_external(folder, name, transport.additional.get(name))
+            fetch_own_set(folder, _own_place(params.dataset), params.classes)
         catalog = read_catalog(folder)
         _check_digest(catalog, params)
-        if params.annotations and not (folder / ANNOTATIONS_FOLDER / SLICES_FILE).is_file():
-            raise UserError(
-                f"download.annotations: {params.dataset} brings none: set it to false, or put {SLICES_FILE} "
-                f"and {OUTLINES_FILE} into a folder {ANNOTATIONS_FOLDER}/ of the data set"
-            )
     return catalog
 
 
@@ -109,8 +103,7 @@ def content_digest(images: pd.DataFrame) -> str:
     return hashlib.sha256("".join(f"{digest}  {path}\n" for path, digest in rows).encode()).hexdigest()
 
 
-def _fetch_main_set(folder: Path, transport: Transport) -> None:
-    source = _locate_main_set(transport)
+def _fetch_main_set(folder: Path, source: Path) -> None:
     with open_tree(source) as tree:
         targets = image_targets(tree)
         copy_files(tree, targets, folder, progress(f"copy {MAIN_SET}"))
@@ -158,39 +151,18 @@ def _read_manifest() -> dict[str, str]:
 
 def _locate_annotations(transport: Transport) -> Path:
     if transport.annotations is None:
-        raise UserError(
-            "download.annotations is true: set BRAIN_TUMOR_ANNOTATIONS to a folder with cheng_slices.csv and "
-            "tumor_outlines.csv, or to the files of figshare article 1512427 as downloaded"
-        )
+        return download_figshare(cache_folder() / "figshare")
     return existing("BRAIN_TUMOR_ANNOTATIONS", transport.annotations)
 
 
-def _fetch_own_set(folder: Path, source: Path) -> None:
-    if not source.exists():
+def _own_place(dataset: str) -> Path:
+    place = Path(dataset).expanduser()
+    if not place.exists():
         raise UserError(
-            f"download.dataset: {source.absolute()} is not there: expected {MAIN_SET}, {PHANTOM}, or the path of a "
+            f"download.dataset: {place.absolute()} is not there: expected {MAIN_SET}, {PHANTOM}, or the path of a "
             "folder or zip archive"
         )
-    with open_tree(source) as tree:
-        images = image_targets(tree)
-        check_layout(tree, images.values())
-        copy_files(tree, images, folder, progress(f"copy {source.name}"))
-        copy_files(tree, annotation_targets(tree), folder)
-    with named_as(folder, source):
-        catalog = read_catalog(folder)
-        bar = progress(f"check {source.name}", len(catalog))
-        read_images([folder / path for path in catalog["path"]], _CHECK_SIZE, bar)
-    _check_annotations(folder, source)
-
-
-def _check_annotations(folder: Path, source: Path) -> None:
-    """Annotations can be read and name only images that are there."""
-    with named_as(folder, source):
-        slices = read_slices(folder)
-        named = {*read_outlines(folder), *(() if slices is None else slices["image"])}
-        unknown = sorted(path for path in named if not (folder / path).is_file())
-        if unknown:
-            raise UserError(f"{folder}: annotations of {len(unknown):,} images that are not there: {unknown[0]}")
+    return place
 
 
 def _check_digest(catalog: pd.DataFrame, params: DownloadParams) -> None:

@@ -7,7 +7,8 @@
 | `grouped`   | one fold of five, by group of duplicates | the other folds                                         |
 | `patient`   | one fold of five, groups of one patient joined | the other folds                                   |
 
-Validation is cut out of train by the same kind of group. Half of external data is held back, see `_external_images`.
+Validation is cut out of train by the same kind of group, unless `published` and `leak_free` find a folder of it. Half
+of external data is held back, see `_external_images`.
 """
 
 import hashlib
@@ -29,6 +30,7 @@ from brain_tumor.data.catalog import (
     TESTING,
     TRAIN,
     TRAINING,
+    VALIDATING,
     VALIDATION,
     digest_order,
     main_set,
@@ -46,6 +48,7 @@ VALIDATION_SLICES = 20
 """Train is cut into so many stratified slices, or as many as a class has groups, and validation takes its share."""
 
 DUPLICATE_OF_TEST = "duplicate of a test image"
+DUPLICATE_OF_VALIDATION = "duplicate of a validation image"
 TWO_LABELS = "duplicates with two labels"
 WRONG_LABEL = "label differs from the annotation"
 DUPLICATE_OF_MAIN = "duplicate of an image of the main set"
@@ -127,11 +130,15 @@ def _published(split: pd.DataFrame, doubt: pd.Series, params: SplitParams, seed:
     _needs_published_folders(split, params)
     split.loc[split["folder"] == TESTING, "split"] = TEST
     split.loc[split["folder"].eq(TRAINING) & doubt.eq(""), "split"] = TRAIN
+    own = split["folder"].eq(VALIDATING) & doubt.eq("")
+    split.loc[own, "split"] = VALIDATION
+    duplicate = split["split"].eq(TRAIN) & split["group"].isin(split.loc[own, "group"])
+    split.loc[duplicate, ["split", "reason"]] = [EXCLUDED, DUPLICATE_OF_VALIDATION]
 
 
 def _leak_free(split: pd.DataFrame, doubt: pd.Series, params: SplitParams, seed: int) -> None:
     _published(split, doubt, params, seed)
-    duplicate = split["group"].isin(split.loc[split["split"] == TEST, "group"]) & split["folder"].eq(TRAINING)
+    duplicate = split["group"].isin(split.loc[split["split"] == TEST, "group"]) & split["folder"].ne(TESTING)
     split.loc[duplicate, ["split", "reason"]] = [EXCLUDED, DUPLICATE_OF_TEST]
 
 
@@ -163,7 +170,9 @@ def _fold(split: pd.DataFrame, doubt: pd.Series, units: pd.Series, params: Split
 
 
 def _cut_validation(split: pd.DataFrame, params: SplitParams, seed: int) -> None:
-    """Move about `validation` of train to validation, by group, and by patient under `patient`."""
+    """Move about `validation` of train to validation, by group, and by patient under `patient`, if there is none."""
+    if split["split"].eq(VALIDATION).any():
+        return
     train = np.flatnonzero(split["split"] == TRAIN)
     units = joined_by_patient(split) if params.protocol == "patient" else split["group"]
     slices = min(VALIDATION_SLICES, _fewest_units(split.iloc[train], units.iloc[train]))

@@ -1,0 +1,81 @@
+"""A data set of one's own: copied under the names of the project, with masks beside pictures as outlines."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from brain_tumor.data.annotations import (
+    OUTLINE_COLUMNS,
+    OUTLINES_FILE,
+    format_outline,
+    outline_of,
+    read_outlines,
+    read_slices,
+)
+from brain_tumor.data.catalog import ANNOTATIONS_FOLDER, read_catalog
+from brain_tumor.data.images import read_images
+from brain_tumor.download.archives import Tree, copy_files, named_as, open_tree
+from brain_tumor.download.layout import annotation_targets, image_targets, mask_targets
+from brain_tumor.errors import UserError
+from brain_tumor.files import write_csv
+from brain_tumor.progress import progress
+
+CHECK_SIZE = 32
+"""Pixels a side when an image is read only to see that it can be."""
+
+
+def fetch_own_set(folder: Path, source: Path, classes: Mapping[str, str]) -> None:
+    """Copy images, annotations and masks into `folder`, and read each once.
+
+    Args:
+        folder: exists.
+        source: a folder or an archive.
+        classes: names of class folders that are not understood, with the class of each.
+
+    Raises:
+        UserError: another layout, an image or a mask that cannot be read, or annotations that do not fit.
+    """
+    with open_tree(source) as tree:
+        images = image_targets(tree, classes)
+        copy_files(tree, images, folder, progress(f"copy {source.name}"))
+        copy_files(tree, annotation_targets(tree, classes), folder)
+        _write_masks(tree, images, folder)
+    with named_as(folder, source):
+        catalog = read_catalog(folder)
+        bar = progress(f"check {source.name}", len(catalog))
+        read_images([folder / path for path in catalog["path"]], CHECK_SIZE, bar)
+    check_annotations(folder, source)
+
+
+def check_annotations(folder: Path, source: Path) -> None:
+    """Annotations can be read and name only images that are there."""
+    with named_as(folder, source):
+        slices = read_slices(folder)
+        named = {*read_outlines(folder), *(() if slices is None else slices["image"])}
+        unknown = sorted(path for path in named if not (folder / path).is_file())
+        if unknown:
+            raise UserError(f"{folder}: annotations of {len(unknown):,} images that are not there: {unknown[0]}")
+
+
+def _write_masks(tree: Tree, images: Mapping[str, str], folder: Path) -> None:
+    """Add the outlines of masks beside pictures to the annotations; an empty mask has none."""
+    rows = []
+    for name, picture in sorted(mask_targets(tree.names).items()):
+        if picture not in images:
+            continue
+        try:
+            with tree.open(name) as opened, Image.open(opened) as image:
+                mask = np.asarray(image.convert("L")) > 0
+        except (OSError, ValueError, Image.DecompressionBombError) as error:
+            raise UserError(f"{tree.path}: the mask {name} cannot be read ({error}): write it as PNG") from None
+        if mask.any():
+            rows.append((images[picture], format_outline(outline_of(mask))))
+    if rows:
+        target = folder / ANNOTATIONS_FOLDER / OUTLINES_FILE
+        table = pd.DataFrame(rows, columns=list(OUTLINE_COLUMNS))
+        if target.is_file():
+            raise UserError(f"{tree.path} has both masks and {ANNOTATIONS_FOLDER}/{OUTLINES_FILE}: remove one")
+        write_csv(target, table.sort_values("image"))
