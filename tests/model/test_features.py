@@ -120,6 +120,36 @@ def test_a_block_without_digests_counts_as_absent(classifier, arrays, cache, com
     assert torch.isfinite(features.gather(np.arange(len(features)))).all()
 
 
+def flip(path, place):
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1 << (place % 8)
+    path.write_bytes(content)
+
+
+SPOIL = {
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:-200]),
+    "empty": lambda path: path.write_bytes(b""),
+    "gone": lambda path: path.unlink(),
+    **{
+        f"bit at {share:.0%}": lambda path, share=share: flip(path, int(share * (path.stat().st_size - 1)))
+        for share in (0, 0.001, 0.3, 0.7, 1)
+    },
+}
+
+
+@pytest.mark.parametrize("spoil", SPOIL.values(), ids=SPOIL.keys())
+@pytest.mark.parametrize("digests", [False, True])
+def test_what_is_damaged_is_computed_again(classifier, arrays, cache, spoil, digests):
+    images = arrays.test.images
+    before = cache.compute(classifier, images).gather(np.arange(len(images)))
+    (block,) = (path for path in cache.folder.glob("*/*.npy") if path.name.endswith(".digests.npy") == digests)
+    spoil(block)
+
+    after = FeatureCache(cache.folder, cache.limit).compute(classifier, images).gather(np.arange(len(images)))
+
+    assert torch.equal(before, after)
+
+
 def test_an_interrupted_computation_keeps_whole_blocks(classifier, arrays, cache, monkeypatch, computed):
     monkeypatch.setattr(module, "BLOCK", 8)
     original = module._front

