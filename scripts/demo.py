@@ -15,7 +15,6 @@ from brain_tumor.stage import stage
 
 CHANGES = {
     "download.dataset": "phantom",
-    "download.annotations": "false",
     "augment.image_size": "128",
     "train.trainable": "block5",
     "train.epochs": "8",

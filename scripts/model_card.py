@@ -9,10 +9,23 @@ from typing import Any
 
 import pandas as pd
 
-from brain_tumor.data.catalog import HEALTHY
 from brain_tumor.evaluation.tables import Predictions
 from brain_tumor.files import file_digest, flattened
 from brain_tumor.model.backbones import BACKBONES
+
+EXTERNAL_SCORES = {
+    "sensitivity": ("tumour_images",),
+    "specificity": ("healthy_images",),
+    "auroc": ("tumour_images", "healthy_images"),
+}
+"""Scores of `external_table`, each with the columns that count its images."""
+
+DATA_LICENCES = {
+    "br35h": "Br35H (Kaggle `ahmedhamada0/brain-tumor-detection`)",
+    "lgg": "LGG (Kaggle `mateuszbuda/lgg-mri-segmentation`: that page is quoted with CC BY-NC-SA 4.0, TCIA's "
+    "collection with CC BY 3.0; neither was verified)",
+}
+"""External sets, with who says what of their licence."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +54,15 @@ class Study:
     def numbers(self) -> str:
         """Their format, as a sentence begins."""
         return "INT8" if self.int8 else "Full precision"
+
+    @property
+    def data(self) -> str:
+        """External sets that train, and their licences, as a sentence."""
+        trained = [name for name in self.params["split"]["additional"] if name in self.params["download"]["additional"]]
+        if not trained:
+            return "No external data trained it."
+        named = "; ".join(DATA_LICENCES[name] for name in trained)
+        return f"Trained also on a part of {named}. `dvc exp run -S 'split.additional=[]'` makes a model without."
 
     @property
     def licence(self) -> str:
@@ -77,24 +99,25 @@ def card(
         study: what it comes from.
         subsets: accuracy on subsets of the test images, as `subset_table` has it.
         sensitivities: of each class, as `class_table` has them.
-        external: scores of the external test set, as `external_table` has them.
+        external: scores of external collections, as `external_table` has them.
         full: predictions of the network as trained.
         scored: predictions of the exported model.
-        ood: by set of images, the share that is not like the training images.
+        ood: by collection, the share of its images that is not like the training images.
     """
     rows = [(f"test images: {row.subset}", row.accuracy, row.low, row.high, row.images) for row in subsets.itertuples()]
     for _, row in sensitivities.iterrows():
         rows.append((f"sensitivity, {row['class']}", row["value"], row["low"], row["high"], row["images"]))
     for _, row in external.iterrows():
-        predicted = "no tumour" if row["class"] == HEALTHY else "a tumour"
-        title = f"external images, {row['class']}: predicted {predicted}"
-        rows.append((title, row["correct"], row["low"], row["high"], row["images"]))
+        for score, images in EXTERNAL_SCORES.items():
+            if not pd.isna(row[score]):
+                title, of = f"held back from {row['collection']}: {score}", sum(row[name] for name in images)
+                rows.append((title, row[score], row[f"{score}_low"], row[f"{score}_high"], of))
     table = "\n".join(f"| {title} | {v:.1%} ({low:.1%} to {high:.1%}) | {n:,} |" for title, v, low, high, n in rows)
     by_class = ", ".join(
         f"{title} {scored.subset(members).correct.mean() - full.subset(members).correct.mean():+.1%}"
         for title, members in ((title, scored.labels == label) for label, title in enumerate(scored.classes))
     )
-    not_like = ", ".join(f"{share:.1%} of the {images}" for images, share in ood.items())
+    not_like = ", ".join(f"{share:.1%} of {images}" for images, share in ood.items())
     train = study.params["train"]
     return f"""# Model card
 
@@ -115,10 +138,12 @@ Research and teaching. **No medical device**: nothing here may be used to decide
 Data set `{study.params["download"]["dataset"]}` (Kaggle `masoudnickparvar/brain-tumor-mri-dataset`, 7,023 images),
 protocol `{study.params["split"]["protocol"]}`. Network `{train["backbone"]}`, head `{train["head"]}`, start weights
 `{train["weights"]}`, trained: `{train["trainable"]}`. All other parameters are in `params.yaml` of the commit.
+{study.data}
 
 ## Scores of this file
 
-Share of correct predictions with its 95 % interval, a bootstrap over duplicate groups and patients.
+Share of correct predictions with its 95 % interval, a bootstrap over duplicate groups and patients. Of collections
+that are held back: tumours predicted a tumour of any type, healthy heads predicted healthy, AUROC of the two.
 
 | | share | images |
 | --- | --- | --- |
@@ -130,10 +155,9 @@ Reported as not like the training images: {not_like}.
 
 ## Limits
 
-The model has seen single slices of one public collection, without clinical context. Most tumours there are
-contrast-enhanced T1 and most healthy brains other sequences, so it partly classifies the kind of image. Heads composed
-of tumour-free hemispheres suggest that it would predict a tumour for nearly every healthy head on contrast-enhanced T1.
-For any other disease it would predict one of the three tumours.
+The model has seen single slices of few public collections, without clinical context. Most tumours there are
+contrast-enhanced T1 and most healthy brains other sequences, so it partly classifies the kind of image; the rows of
+held-back collections say how far. For any other disease it would predict one of the three tumours.
 A distance between features decides whether an image is like the training images; 99 % of the validation images pass.
 It is a safeguard, not a proof: it stops photographs, empty images and noise, and the CT slices of the few files it was
 tried on; an abdomen in MR may pass, and synthetic images of a head as CT shows it do. DICOM files of another modality
@@ -143,6 +167,7 @@ where the study has volumes among its external data.
 
 ## Licences
 
-Data set: CC0, as its page on Kaggle says. Start weights `{train["weights"]}`: {study.licence}. Code and
+Main set: CC0, as its page on Kaggle says. Outlines: Cheng et al., figshare 1512427, CC BY 4.0. External data: see
+above. Start weights `{train["weights"]}`: {study.licence}. Code and
 this model: those of the repository; where it holds no licence, none is granted.
 """

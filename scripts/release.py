@@ -22,7 +22,8 @@ from ruamel.yaml import YAML
 from brain_tumor.data.arrays import SplitArrays, open_arrays
 from brain_tumor.data.catalog import CLASSES, read_split
 from brain_tumor.errors import UserError
-from brain_tumor.evaluation.tables import Predictions, class_table, external_table, subset_table, subsets_of
+from brain_tumor.evaluation.external import external_table
+from brain_tumor.evaluation.tables import Predictions, class_table, subset_table, subsets_of
 from brain_tumor.files import write_text
 from brain_tumor.model.classifier import load_classifier
 from brain_tumor.model.features import open_cache
@@ -55,12 +56,14 @@ def main() -> None:
         raise UserError(f"{candidate} has {candidate.stat().st_size:,} bytes, too many for git: not released")
     full = predictions(probabilities(classifier, arrays.test.images, open_cache()), arrays.test, split)
     answers, ood = run(candidate, arrays.test)
-    scored, shares = predictions(answers, arrays.test, split), {"test images": ood}
+    scored, shares = predictions(answers, arrays.test, split), {"test": ood.mean()}
     check_loss(scored, full)
-    of_external = None
+    of_external, collections = None, []
     if arrays.external is not None:
-        answers, shares["external images"] = run(candidate, arrays.external)
+        answers, ood = run(candidate, arrays.external)
         of_external = predictions(answers, arrays.external, split)
+        collections = arrays.external.index["path"].str.split("/").str[1].tolist()
+        shares |= {str(name): share for name, share in ood.groupby(collections).mean().items()}
     released, about = RELEASE / f"{arguments.name}.onnx", RELEASE / f"{arguments.name.upper()}_CARD.md"
     released.parent.mkdir(exist_ok=True)
     candidate.replace(released)
@@ -69,7 +72,7 @@ def main() -> None:
         Study(revision, *parameters(), arguments.int8),
         subset_table(scored, subsets_of(arrays.test.index["path"], scored, split, set())),
         class_table(scored).query("score == 'sensitivity'"),
-        external_table(of_external),
+        external_table(of_external, collections),
         full,
         scored,
         shares,
@@ -111,13 +114,13 @@ def clean_revision() -> str:
     return git("rev-parse", "HEAD").strip()
 
 
-def run(path: Path, images: SplitArrays) -> tuple[NDArray[np.float64], float]:
-    """Probabilities by an exported model, (images, classes), and the share of the images that are OOD."""
+def run(path: Path, images: SplitArrays) -> tuple[NDArray[np.float64], pd.Series]:
+    """Probabilities by an exported model, (images, classes), and for each image whether it is OOD."""
     engine = Engine(path)
     outputs = [engine.run(np.array(images.images[start : start + BATCH])) for start in range(0, len(images), BATCH)]
     distances = np.concatenate([output.ood_distances for output in outputs])
     answers = np.concatenate([output.probabilities for output in outputs]).astype(np.float64)
-    return answers, float((distances > engine.exported.ood_threshold).mean())
+    return answers, pd.Series(distances > engine.exported.ood_threshold)
 
 
 def predictions(answers: NDArray[np.float64], images: SplitArrays, split: pd.DataFrame) -> Predictions:

@@ -2,7 +2,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from brain_tumor.data.arrays import UNKNOWN_TUMOUR
 from brain_tumor.data.catalog import CLASSES, HEALTHY_INDEX
 from brain_tumor.evaluation.metrics import BY_CLASS, OVERALL, class_scores, overall_scores
 from brain_tumor.evaluation.tables import (
@@ -10,7 +9,6 @@ from brain_tumor.evaluation.tables import (
     binary_table,
     class_table,
     confusion_table,
-    external_table,
     overall_table,
     prediction_table,
     share,
@@ -119,18 +117,3 @@ def test_guesses_of_two_classes(predictions):
     table = binary_table({"sure": sure, "even": np.full((120, 2), 0.5)}, truth, predictions).set_index("features")
     assert table.loc["sure"].tolist() == [120, 40, *[1] * 6]
     assert table.loc["even", ["auroc", "balanced_accuracy"]].tolist() == [0.5, 0.5]
-
-
-def test_external_images_count_as_tumours_of_any_type_and_as_healthy_heads():
-    labels = np.array([UNKNOWN_TUMOUR] * 5 + [HEALTHY_INDEX] * 3)
-    probabilities = np.eye(4)[[0, 1, 3, 2, 2, 2, 2, 0]]
-    groups = np.array(list("aabcdefg"))
-
-    table = external_table(Predictions(probabilities, labels, CLASSES, groups, seed=1)).set_index("class")
-
-    assert table["correct"].to_dict() == pytest.approx({"tumor": 3 / 5, "notumor": 2 / 3})
-    assert table["images"].to_dict() == {"tumor": 5, "notumor": 3}
-    assert table["groups"].to_dict() == {"tumor": 4, "notumor": 3}
-    assert (table["low"] <= table["correct"]).all()
-    assert (table["high"] >= table["correct"]).all()
-    assert external_table(None).columns.tolist() == ["class", *table.columns]

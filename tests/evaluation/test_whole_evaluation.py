@@ -10,8 +10,9 @@ from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_sc
 from brain_tumor.data.arrays import Arrays
 from brain_tumor.data.catalog import CLASSES
 from brain_tumor.data.images import Reader
+from brain_tumor.evaluation.external import external_table
 from brain_tumor.evaluation.study import Study, headline, mistakes, score_tables, study
-from brain_tumor.evaluation.tables import Predictions, external_table, subset_table
+from brain_tumor.evaluation.tables import Predictions, subset_table
 from brain_tumor.figures import scores, sheets
 
 SETS = {"0.9": [0.5] * 4, "0.95": [1.0] * 4}
@@ -76,7 +77,9 @@ def test_the_headline_has_what_people_expect_of_metrics(rng):
     predictions = Predictions(probabilities, labels, CLASSES, np.arange(60).astype(str), 3)
     tables = score_tables(predictions, list("p" * 60), {}) | {
         "scores_by_subset": subset_table(predictions, {"with a published duplicate": labels < 2}),
-        "external": external_table(Predictions(np.eye(4)[[0, 2]], np.array([4, 4]), CLASSES, np.array(["a", "b"]), 3)),
+        "external": external_table(
+            Predictions(np.eye(4)[[0, 2]], np.array([4, 4]), CLASSES, np.array(["a", "b"]), 3), ["br35h"] * 2
+        ),
     }
 
     values = headline(Study(predictions, tables, {"before": 0.3, "after": 0.125}, {}))
@@ -85,13 +88,14 @@ def test_the_headline_has_what_people_expect_of_metrics(rng):
 
     assert list(values) == [
         *("accuracy", "accuracy_low", "accuracy_high", "balanced_accuracy", "macro_f1", "auroc", "calibration_error"),
-        *("accuracy_with_duplicate", "accuracy_without_duplicate", "external_tumor", "classes"),
+        *("accuracy_with_duplicate", "accuracy_without_duplicate", "external", "classes"),
     ]
     predicted = predictions.predicted
     assert values["accuracy"] == pytest.approx(accuracy_score(labels, predicted))
     assert values["accuracy_low"] < values["accuracy"] < values["accuracy_high"]
     assert values["accuracy_with_duplicate"] == pytest.approx((predicted == labels)[labels < 2].mean())
-    assert (values["accuracy_without_duplicate"], values["external_tumor"]) == (None, 0.5)
+    assert values["accuracy_without_duplicate"] is None
+    assert values["external"] == {"br35h": {"auroc": None, "sensitivity": 0.5, "specificity": None}}
     assert values["calibration_error"] == 0.125
     for name, score in (("precision", precision_score), ("recall", recall_score), ("f1", f1_score)):
         expected = dict(zip(CLASSES, score(labels, predicted, average=None), strict=True))

@@ -28,7 +28,7 @@ METRICS = {
         "auroc": 0.8765,
         "accuracy_with_duplicate": 0.99,
         "accuracy_without_duplicate": None,
-        "external_tumor": 0.75,
+        "external": {"lgg": {"auroc": 0.91, "sensitivity": 0.75, "specificity": None}},
         "classes": {name: {"precision": 0.5, "recall": 0.625, "f1": None} for name in ("glioma", "notumor")},
     },
     "explain": {"images": 12},
@@ -128,7 +128,8 @@ def test_headline_and_metrics_are_shown(project):
     for piece in ("accuracy 90.0% 1,170 of 1,300 in 700 independent groups", "AUROC 0.8765", "with a duplicate 99.0%"):
         assert piece in page.text
     assert "without a duplicate undefined" in page.text
-    assert "external tumours 75.0%" in page.text
+    assert "lgg 75.0%" in page.text
+    assert "AUROC against its healthy slices 0.9100" in page.text
     assert "95 % interval 88.0% to 92.0%" in page.text
     assert ["train", "1,321", "7"] in page.rows
     assert ["accuracy without duplicate", "undefined"] in page.rows

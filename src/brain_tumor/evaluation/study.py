@@ -14,6 +14,7 @@ from brain_tumor.data.catalog import CLASSES
 from brain_tumor.data.images import Pixels
 from brain_tumor.evaluation.conformal import set_table
 from brain_tumor.evaluation.curves import ranking_tables
+from brain_tumor.evaluation.external import external_table
 from brain_tumor.evaluation.hemispheres import hemisphere_table
 from brain_tumor.evaluation.lesion_removal import lesion_removal_table
 from brain_tumor.evaluation.metrics import classification_table
@@ -27,7 +28,6 @@ from brain_tumor.evaluation.tables import (
     Predictions,
     class_table,
     confusion_table,
-    external_table,
     overall_table,
     prediction_table,
     subset_table,
@@ -35,7 +35,6 @@ from brain_tumor.evaluation.tables import (
     surest_mistakes,
 )
 from brain_tumor.evaluation.volume_table import volume_table
-from brain_tumor.evaluation.within_collection import within_collections
 from brain_tumor.model.calibration import calibrated
 from brain_tumor.split.protocols import joined_by_patient
 
@@ -112,8 +111,7 @@ def study(
         "scores_by_subset": subset_table(predictions, subsets_of(paths, predictions, split, annotated)),
         "shortcuts": pd.concat([shortcuts, hemisphere_table(outlines, test, predictions, ask)]),
         "lesion_removed": lesion_removal_table(outlines, test, predictions, ask),
-        "external": external_table(external),
-        "within_collections": within_collections(external, [path.split("/")[1] for path in external_paths]),
+        "external": external_table(external, [path.split("/")[1] for path in external_paths]),
         "volumes": volume_table(external, external_paths, volume_threshold),
     }
     return Study(predictions, tables, errors, answered)
@@ -153,12 +151,12 @@ def headline(result: Study) -> dict[str, Any]:
     """The numbers of `metrics/evaluate.json`; the tables hold their intervals and all others.
 
     Returns:
-        Scores of the test images by name, those of external images where there are any, and last `classes`: precision,
-        recall and F1 of each. What is undefined is None.
+        Scores of the test images by name, then `external`, AUROC, sensitivity and specificity of tumour against none
+        for each collection, and `classes`, precision, recall and F1 of each. What is undefined is None.
     """
     scores = result.tables["scores"].set_index("score")
     subsets = result.tables["scores_by_subset"].set_index("subset")["accuracy"]
-    external = result.tables["external"].set_index("class")["correct"]
+    external = result.tables["external"].set_index("collection")[["auroc", "sensitivity", "specificity"]]
     ratios = result.tables["classification_report"].set_index("class").loc[list(CLASSES), ["precision", "recall", "f1"]]
     values = {
         "accuracy": scores["value"]["accuracy"],
@@ -168,9 +166,12 @@ def headline(result: Study) -> dict[str, Any]:
         "calibration_error": result.calibration_errors["after"],
         "accuracy_with_duplicate": subsets.get(WITH_DUPLICATE),
         "accuracy_without_duplicate": subsets.get(WITHOUT_DUPLICATE),
-        **{f"external_{name}": share for name, share in external.items()},
     }
-    return _defined(values) | {"classes": {name: _defined(row) for name, row in ratios.to_dict("index").items()}}
+    nested = {"external": external, "classes": ratios}
+    return _defined(values) | {
+        name: {row: _defined(scores) for row, scores in table.to_dict("index").items()}
+        for name, table in nested.items()
+    }
 
 
 def _confidence_table(

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from brain_tumor.data.catalog import CLASSES, HEALTHY_INDEX, TESTING, TUMOUR, published_duplicates
+from brain_tumor.data.catalog import HEALTHY_INDEX, TESTING, published_duplicates
 from brain_tumor.evaluation.intervals import bootstrap
 from brain_tumor.evaluation.metrics import BY_CLASS, OVERALL, class_scores, confusion, overall_scores
 
@@ -149,27 +149,6 @@ def subset_table(predictions: Predictions, subsets: Mapping[str, NDArray[np.bool
         row |= zip(("accuracy", "low", "high"), share(subset.correct, subset), strict=True)
         rows.append(row | {"predicted_healthy": int((subset.predicted == HEALTHY_INDEX).sum())})
     return pd.DataFrame(rows)
-
-
-def external_table(predictions: Predictions | None) -> pd.DataFrame:
-    """How external images are predicted: tumours as a tumour of any type, and healthy heads as healthy.
-
-    Args:
-        predictions: of the external test set, whose labels may be `UNKNOWN_TUMOUR`; None where there is none.
-
-    Returns:
-        A row a class that is there: `class`, `images`, `groups`, `correct` (the sensitivity to tumours, or for healthy
-        heads the specificity) with `low` and `high`.
-    """
-    columns = ["class", "images", "groups", "correct", "low", "high"]
-    if predictions is None:
-        return pd.DataFrame(columns=columns)
-    rows = []
-    for label in np.unique(predictions.labels).tolist():
-        of_class = predictions.subset(predictions.labels == label)
-        hits = (of_class.predicted == HEALTHY_INDEX) == (label == HEALTHY_INDEX)
-        rows.append(((*CLASSES, TUMOUR)[label], *of_class.sizes.values(), *share(hits, of_class)))
-    return pd.DataFrame(rows, columns=columns)
 
 
 def binary_table(guesses: Mapping[str, Floats], truth: NDArray[np.bool_], of: Predictions) -> pd.DataFrame:

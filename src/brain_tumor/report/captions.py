@@ -30,7 +30,6 @@ HEADLINE = {
     ),
     "accuracy_without_duplicate": ("without a duplicate", "accuracy on test images without a duplicate there"),
     "auroc": ("AUROC", "one class against the others, mean of the classes"),
-    "external_tumor": ("external tumours", "external images of a tumour predicted as a tumour of any type"),
 }
 """Title and note of the metrics of `evaluate` that stand on top, after the accuracy."""
 
@@ -105,9 +104,8 @@ TABLES = {
         "prediction_sets.csv": "Prediction sets: promised and measured coverage",
         "shortcuts.csv": "Tumour or none by shortcuts alone",
         "lesion_removed.csv": "Correctly predicted tumours when the lesion is removed",
-        "within_collections.csv": "Tumour or none within one collection of external images, where it has both",
         "volumes.csv": "Tumours of external volumes: found, extent, class, and slices rightly marked",
-        "external.csv": "External test images: tumours predicted as a tumour, healthy heads as healthy",
+        "external.csv": "External collections: tumour told from no tumour within each",
     },
     "explain": {
         "localization*.csv": "Is the map at the tumour?",

@@ -95,6 +95,11 @@ def _headline(plots: Path, scores: Mapping[str, Any]) -> Iterator[tuple[str, str
     for name, (title, note) in HEADLINE.items():
         if name in scores:
             yield title, text(scores[name]) if name == "auroc" else percent(scores[name]), note
+    for collection, values in scores.get("external", {}).items():
+        note = "tumours of this external collection predicted as a tumour"
+        if values["auroc"] is not None:
+            note += f"; AUROC against its healthy slices {text(values['auroc'])}"
+        yield collection, percent(values["sensitivity"]), note
 
 
 def _counts(path: Path) -> str:

@@ -4,8 +4,8 @@ from sklearn.metrics import roc_auc_score
 
 from brain_tumor.data.arrays import UNKNOWN_TUMOUR
 from brain_tumor.data.catalog import CLASSES, HEALTHY_INDEX
+from brain_tumor.evaluation.external import COLUMNS, external_table
 from brain_tumor.evaluation.tables import Predictions
-from brain_tumor.evaluation.within_collection import COLUMNS, within_collections
 
 
 @pytest.fixture
@@ -21,8 +21,11 @@ def test_scores_are_those_of_scikit_learn_within_each_collection(rng, answers):
     groups = np.array([str(number // 3) for number in range(90)])
     labels = np.array([UNKNOWN_TUMOUR if name == "tumor" else CLASSES.index(name) for name in classes])
     predictions = Predictions(answers, labels, CLASSES, groups, 1)
-    table = within_collections(predictions, collections.tolist()).set_index("collection")
-    assert list(table.index) == ["a", "b"]
+    table = external_table(predictions, collections.tolist()).set_index("collection")
+    assert list(table.index) == ["a", "b", "only tumours"]
+    found = answers[60:].argmax(axis=1) != HEALTHY_INDEX
+    assert table.loc["only tumours", "sensitivity"] == pytest.approx(found.mean())
+    assert table.loc["only tumours", ["auroc", "specificity"]].isna().all()
     for name, place in (("a", slice(0, 30)), ("b", slice(30, 60))):
         tumour, found = classes[place] != "notumor", answers[place].argmax(axis=1) != HEALTHY_INDEX
         row = table.loc[name]
@@ -33,8 +36,7 @@ def test_scores_are_those_of_scikit_learn_within_each_collection(rng, answers):
         assert (row["tumour_images"], row["healthy_images"], row["groups"]) == (tumour.sum(), (~tumour).sum(), 10)
 
 
-def test_without_a_collection_that_has_both_the_table_is_empty(answers):
-    tumours = Predictions(answers, np.full(90, UNKNOWN_TUMOUR), CLASSES, np.arange(90).astype(str), 1)
-    for table in (within_collections(tumours, ["a"] * 90), within_collections(None, [])):
-        assert table.empty
-        assert tuple(table.columns) == COLUMNS
+def test_without_external_images_the_table_is_empty():
+    table = external_table(None, [])
+    assert table.empty
+    assert tuple(table.columns) == COLUMNS
