@@ -29,6 +29,11 @@ QUICK = {
 }
 
 
+def stages_run(output: str) -> set[str]:
+    """The stages that DVC says it ran."""
+    return {line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")}
+
+
 @dataclass(frozen=True)
 class Repository:
     """A folder with the project in it, and the commands that a user would run there."""
@@ -56,8 +61,7 @@ class Repository:
 
     def repro(self) -> set[str]:
         """Run the pipeline; the stages that were run, not restored or skipped."""
-        lines = self.dvc("repro").splitlines()
-        return {line.split("'")[1] for line in lines if line.startswith("Running stage")}
+        return stages_run(self.dvc("repro"))
 
     def set(self, **changes: object) -> None:
         """Change parameters, given as `section__name=value`."""

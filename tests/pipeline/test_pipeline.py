@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from brain_tumor.data.catalog import CLASSES, read_split
-from pipeline.conftest import PROJECT
+from pipeline.conftest import PROJECT, stages_run
 
 pytestmark = pytest.mark.slow
 
@@ -72,11 +72,25 @@ def test_a_changed_parameter_runs_only_what_depends_on_it(repository):
     assert all(f'"augment" -> "{name}"' in uses_it for name in ("train", "evaluate", "explain"))
 
 
-def test_a_changed_source_file_runs_its_stages(repository):
-    file = repository.folder / "src" / "brain_tumor" / "evaluation" / "metrics.py"
+@pytest.mark.parametrize(
+    ("name", "stage"),
+    [
+        ("evaluation/metrics.py", "evaluate"),
+        ("figures/maps.py", "explain"),
+        ("download/phantom/anatomy.py", "download"),  # it draws the same brains, so nothing else runs
+    ],
+)
+def test_a_changed_source_file_runs_its_stage_alone(repository, name, stage):
+    file = repository.folder / "src" / "brain_tumor" / name
     file.write_text(file.read_text() + "\n# changed\n")
 
-    assert repository.repro() == {"evaluate"}
+    assert repository.repro() == {stage}
+
+
+def test_an_experiment_runs_what_its_parameter_decides(repository):
+    output = repository.dvc("exp", "run", "-S", "train.learning_rate=0.002")
+
+    assert stages_run(output) == {"train", "evaluate", "explain"}
 
 
 def test_the_same_parameters_give_the_same_model(repository):
