@@ -1,21 +1,26 @@
 """From grey pictures to answers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
+from PIL import Image
 from pydantic import BaseModel
 
 from brain_tumor.data.formats.decoding import pictures
-from brain_tumor.data.formats.pixels import Picture
+from brain_tumor.data.formats.pixels import Picture, contrast, to_grey
+from brain_tumor.errors import UserError
 from brain_tumor.evaluation.conformal import prediction_sets
 from brain_tumor.evaluation.volumes import volume_answer
 from brain_tumor.explanation.heat import Heat, normalise
+from brain_tumor.serving.inputs import sources
 from brain_tumor.serving.onnx_model import IN_DISTRIBUTION_KEY, OOD_SCORE_KEY, Engine, Exported
 from brain_tumor.serving.reading import read
+from brain_tumor.serving.released import default_model, find_model
 
 COVERAGE = "0.95"
 """Coverage of the prediction set that is shown."""
@@ -94,6 +99,31 @@ class Prediction:
         }
 
 
+class Answers(list[Prediction]):
+    """The predictions for the pictures of one source, in order.
+
+    Attributes:
+        volumes: the answer for each volume among them.
+    """
+
+    def __init__(self, predictions: Sequence[Prediction], volumes: Sequence[Prediction]) -> None:
+        super().__init__(predictions)
+        self.volumes = list(volumes)
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row a picture, and behind them one a volume: `volume`, `slice`, and the fields of `Prediction.as_json`.
+
+        `slice` is missing in the row of a volume and for a picture that stands alone.
+        """
+        named = ({"volume": found.volume, "slice": found.frame} | found.as_json() for found in (*self, *self.volumes))
+        return pd.DataFrame(list(named)).astype({"volume": "Int64", "slice": "Int64"})
+
+
+Input = str | Path | bytes | NDArray[np.generic] | Image.Image
+"""What a predictor takes: a file or a folder with the slices of a DICOM series; the bytes of a file; grey values of any
+range, (height, width) or of a volume (slices, height, width); a picture of Pillow."""
+
+
 class Predictor:
     """An exported model with everything around it: pictures are prepared as its training images were."""
 
@@ -108,6 +138,21 @@ class Predictor:
             UserError: as `Engine`.
         """
         self.engine = Engine(model, threads)
+
+    @classmethod
+    def released(cls, name: str = "model") -> "Predictor":
+        """A model that is released with the project: `model`, or `vgg16`."""
+        return cls(find_model(name) if name != "model" else default_model())
+
+    def __call__(self, given: Input) -> Answers:
+        """Answers for all pictures of a source; not for several threads at a time.
+
+        Raises:
+            UserError: it cannot be read, or holds no picture.
+            ValueError: an array of another shape.
+        """
+        predictions = self.predict(read(self.exported.reader, *_named_pictures(given)))
+        return Answers(predictions, self.volumes(predictions))
 
     @property
     def exported(self) -> Exported:
@@ -196,6 +241,25 @@ class Predictor:
             return None
         chosen = prediction_sets(probabilities, thresholds)
         return tuple(name for name, inside in zip(self.exported.classes, chosen, strict=True) if inside)
+
+
+def _named_pictures(given: Input) -> tuple[str, Iterable[Picture]]:
+    """A name for messages, and the pictures of a source."""
+    if isinstance(given, Image.Image):
+        given = np.asarray(given.convert("L"))
+    if isinstance(given, np.ndarray):
+        slices = given if given.ndim == 3 else given[None]
+        if slices.ndim != 3:
+            raise ValueError(f"an array of shape {given.shape}: expected (height, width) or (slices, height, width)")
+        greys = slices if slices.dtype == np.uint8 else to_grey(slices, *contrast(slices))
+        return "array", [Picture(grey, number if given.ndim == 3 else None) for number, grey in enumerate(greys)]
+    if isinstance(given, bytes):
+        return "bytes", pictures("bytes", given)
+    path = Path(given)
+    found = sources(sorted(path.iterdir()) if path.is_dir() else [path])
+    if len(found) != 1:
+        raise UserError(f"{path} holds {len(found)} pictures or volumes: name one of them")
+    return found[0].name, found[0].pictures()
 
 
 def _extent(numbers: NDArray[np.int64], marked: NDArray[np.bool_], spacing: float | None) -> Extent | None:
