@@ -169,5 +169,5 @@ where the study has volumes among its external data.
 
 Main set: CC0, as its page on Kaggle says. Outlines: Cheng et al., figshare 1512427, CC BY 4.0. External data: see
 above. Start weights `{train["weights"]}`: {study.licence}. Code and
-this model: those of the repository; where it holds no licence, none is granted.
+this model: Apache 2.0, as far as the terms of the data allow; see NOTICE.
 """
