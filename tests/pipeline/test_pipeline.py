@@ -9,6 +9,8 @@ import pandas as pd
 import pytest
 
 from brain_tumor.data.catalog import CLASSES, read_split
+from brain_tumor.download.phantom.plan import MIN_PATIENTS
+from brain_tumor.download.phantom.write import write_phantom
 from pipeline.conftest import PROJECT, stages_run
 
 pytestmark = pytest.mark.slow
@@ -91,6 +93,23 @@ def test_an_experiment_runs_what_its_parameter_decides(repository):
     output = repository.dvc("exp", "run", "-S", "train.learning_rate=0.002")
 
     assert stages_run(output) == {"train", "evaluate", "explain"}
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_a_set_of_ones_own_without_leaks_runs_to_its_end(repository, tmp_path, flat):
+    write_phantom(tmp_path / "own", seed=3, patients=MIN_PATIENTS, clean=True)
+    shutil.rmtree(tmp_path / "own" / "annotations")
+    if flat:
+        for file in [*(tmp_path / "own").glob("*/*/*")]:
+            (tmp_path / "own" / file.parent.name).mkdir(exist_ok=True)
+            file.rename(tmp_path / "own" / file.parent.name / file.name)
+        for name in ("Training", "Testing"):
+            shutil.rmtree(tmp_path / "own" / name)
+    protocol = "grouped" if flat else "leak_free"
+    repository.set(download__dataset=str(tmp_path / "own"), split__protocol=protocol)
+
+    assert repository.repro() == {"download", "split", "augment", "train", "evaluate", "explain"}
+    assert not json.loads((repository.folder / "metrics" / "split.json").read_text()).get("leaked_share")
 
 
 def test_the_same_parameters_give_the_same_model(repository):

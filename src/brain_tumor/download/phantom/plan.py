@@ -82,8 +82,8 @@ class PhantomFile:
         return int(self.patient[1:]), PLANES.index(self.plane), self.number
 
 
-def plan_phantom(seed: int, patients: int = 60) -> list[PhantomFile]:
-    """Decide which files there are, without drawing them.
+def plan_phantom(seed: int, patients: int = 60, clean: bool = False) -> list[PhantomFile]:
+    """Decide which files there are, without drawing them; of a clean set no duplicates and no wrong labels.
 
     Returns:
         The files of a slice one after the other, the original first.
@@ -97,7 +97,7 @@ def plan_phantom(seed: int, patients: int = 60) -> list[PhantomFile]:
     files = [file for label in CLASSES for file in _class_files(label, patients, rng)]
     files = _with_kinds_and_modes(files, rng)
     files = _with_names(files, rng)
-    return _with_wrong_labels(files)
+    return [file for file in files if file.kind == ORIGINAL] if clean else _with_wrong_labels(files)
 
 
 def suffix(mode: str) -> str:

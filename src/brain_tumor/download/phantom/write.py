@@ -29,7 +29,7 @@ from brain_tumor.download.phantom.slice import LONGEST, draw_slice
 from brain_tumor.files import write_csv
 
 
-def write_phantom(folder: Path, seed: int, patients: int = 60) -> None:
+def write_phantom(folder: Path, seed: int, patients: int = 60, clean: bool = False) -> None:
     """Draw the set: `Training/`, `Testing/` with a folder a class, and `annotations/` with the truth.
 
     The same seed gives the same bytes.
@@ -38,11 +38,12 @@ def write_phantom(folder: Path, seed: int, patients: int = 60) -> None:
         folder: where the set goes; made if it is not there, else best empty.
         seed: of everything random.
         patients: a quarter for each class; about eight images a patient.
+        clean: without duplicates and wrong labels.
 
     Raises:
         ValueError: fewer than `MIN_PATIENTS` patients.
     """
-    files = plan_phantom(seed, patients)
+    files = plan_phantom(seed, patients, clean)
     outlines: dict[str, Outline] = {}
     for _, duplicates in groupby(files, key=lambda file: file.slice):
         outlines |= _write_slice(folder, list(duplicates), seed)
