@@ -51,11 +51,11 @@ def test_json_tells_the_models_answers_and_the_rest_goes_on(model, folder, capsy
             tiny_probabilities(round(centre * 255) / 255), abs=1e-4
         )
         assert row["prediction_set"] == [name]
-        assert row["like_training_images"]
-    assert not found["unlike.png"]["like_training_images"]
+        assert row["in_distribution"]
+    assert not found["unlike.png"]["in_distribution"]
     assert found["unlike.png"]["reason"] == "its features are 1.67 times as far away as is allowed"
     assert found["glioma.png"]["reason"] is None
-    assert found["unlike.png"]["novelty"] == pytest.approx(0.5 / 0.3, rel=1e-3)
+    assert found["unlike.png"]["ood_score"] == pytest.approx(0.5 / 0.3, rel=1e-3)
     assert status == 2
     passed_over, error = err.splitlines()
     assert passed_over.endswith(f"1 passed over, no pictures or not readable, the first is {folder / 'notes.txt'}")
@@ -69,7 +69,7 @@ def test_csv_and_table_say_the_same(model, folder, capsys):
     rows = list(csv.DictReader(io.StringIO(out)))
     assert status == 0
     assert rows[0]["class"] == "notumor"
-    assert [row["like_training_images"] for row in rows] == ["yes", "no"]
+    assert [row["in_distribution"] for row in rows] == ["yes", "no"]
 
     status, out, err = predict(capsys, *files, "--model", model)
     first, second = out.splitlines()[1:]

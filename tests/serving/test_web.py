@@ -54,7 +54,7 @@ def test_an_answer_is_the_models_with_picture_and_map(client):
     assert answer["label"] == "notumor"
     assert list(answer["probabilities"].values()) == pytest.approx(tiny_probabilities(0.6), abs=1e-4)
     assert answer["prediction_set"] == ["notumor"]
-    assert answer["like_training_images"]
+    assert answer["in_distribution"]
     assert np.all(np.asarray(Image.open(io.BytesIO(base64.b64decode(answer["picture"])))) == 153)
     heat = np.asarray(Image.open(io.BytesIO(base64.b64decode(answer["heat_map"]))))
     assert heat.shape == (32, 32, 4)
@@ -72,7 +72,7 @@ def test_a_header_that_names_no_brain_is_the_reason(client):
     (answer,) = client.post("/api/predict", content=dicom(np.eye(9, dtype=np.uint16), BodyPartExamined="KNEE")).json()[
         "pictures"
     ]
-    assert not answer["like_training_images"]
+    assert not answer["in_distribution"]
     assert answer["reason"] == "its header says body part KNEE"
 
 

@@ -54,7 +54,7 @@ def write_tiny_model(path, reader=READER):
         helper.make_node("Mul", ["mean", "mean"], ["first"]),
         helper.make_node("Sub", ["second", "first"], ["variance"]),
         helper.make_node("Relu", ["variance"], ["positive"]),
-        helper.make_node("Sqrt", ["positive"], ["novelty"]),
+        helper.make_node("Sqrt", ["positive"], ["ood_distances"]),
     ]
     graph = helper.make_graph(
         nodes,
@@ -63,7 +63,7 @@ def write_tiny_model(path, reader=READER):
         [
             helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", len(CLASSES)]),
             helper.make_tensor_value_info("maps", TensorProto.FLOAT, ["batch", len(CLASSES), SIZE, SIZE]),
-            helper.make_tensor_value_info("novelty", TensorProto.FLOAT, ["batch"]),
+            helper.make_tensor_value_info("ood_distances", TensorProto.FLOAT, ["batch"]),
         ],
         [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
     )

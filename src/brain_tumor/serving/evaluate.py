@@ -166,7 +166,7 @@ def score_folders(predictor: Predictor, folders: Mapping[Path, str], *, keep: bo
 def summary(scored: Scored) -> dict[str, Any]:
     """Scores as the pipeline has them, and what only such a folder has, ready for JSON.
 
-    All pictures count, in distribution or not; `not_like_training_images` is the number of those that are not.
+    All pictures count, in distribution or not; `out_of_distribution` is the number of those that are not.
     `accuracy_low` and `accuracy_high` are the 95 % interval by a bootstrap over files. `tumour_of_unknown_type` has
     `images`, and the `sensitivity` by largest probability. What has no denominator is None.
     """
@@ -185,7 +185,7 @@ def summary(scored: Scored) -> dict[str, Any]:
     if len(unknown):
         sensitivity = np.mean(unknown.argmax(axis=1) != HEALTHY_INDEX)
         scores["tumour_of_unknown_type"] = {"images": len(unknown), "sensitivity": float(sensitivity)}
-    scores["not_like_training_images"] = int((~scored.in_distribution).sum())
+    scores["out_of_distribution"] = int((~scored.in_distribution).sum())
     scores["unreadable_files"] = scored.unreadable
     return scores
 
@@ -225,7 +225,7 @@ def text(scored: Scored, scores: Mapping[str, Any]) -> str:
         found = f"{unknown['sensitivity']:.1%} of {unknown['images']:,} predicted as a tumour"
         lines.append(f"tumours of unknown type: {found}")
     number = len(scored.in_distribution)
-    lines.append(f"{NOT_ALIKE}: {scores['not_like_training_images']:,} of {number:,} pictures")
+    lines.append(f"{NOT_ALIKE}: {scores['out_of_distribution']:,} of {number:,} pictures")
     return "\n".join(lines)
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import openvino
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from brain_tumor.data.images import Pixels, Reader
 from brain_tumor.errors import UserError
@@ -16,11 +16,10 @@ from brain_tumor.errors import UserError
 METADATA_KEY = "brain_tumor"
 
 INPUT = "images"
-OUTPUTS = ("probabilities", "maps", "novelty")
-"""Names of the tensors; `novelty` is what the code calls `ood_distances`, and stays until models are released anew."""
+OUTPUTS = ("probabilities", "maps", "ood_distances")
 
-IN_DISTRIBUTION_KEY, OOD_SCORE_KEY = "like_training_images", "novelty"
-"""Published keys of JSON and CSV for `Prediction.in_distribution` and `Prediction.ood_score`, kept likewise."""
+IN_DISTRIBUTION_KEY, OOD_SCORE_KEY = "in_distribution", "ood_score"
+"""Keys of JSON and CSV for `Prediction.in_distribution` and `Prediction.ood_score`."""
 
 
 class Exported(BaseModel):
@@ -31,19 +30,19 @@ class Exported(BaseModel):
         reader: what is done to a picture before it goes in.
         prediction_sets: for each coverage, such as "0.95", a threshold for each class: the class is in the set if its
             probability is at least 1 less the threshold.
-        ood_threshold: an image further from the training images is out of distribution; `novelty_threshold` in files.
+        ood_threshold: an image further from the training images is out of distribution.
         volume_threshold: a slice of a volume shows a tumour where its evidence (`evaluation/volumes.py`) exceeds it;
             0.5 in files without it, and where no volumes were in training.
         precision: of the convolutions.
         study: parameters and data digest of the run that made the model.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_by_name=True, serialize_by_alias=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     classes: tuple[str, ...]
     reader: Reader
     prediction_sets: Mapping[str, tuple[float, ...]] = {}
-    ood_threshold: float = Field(alias="novelty_threshold")
+    ood_threshold: float
     volume_threshold: float = 0.5
     precision: Literal["fp32", "int8"]
     study: Mapping[str, Any] = {}

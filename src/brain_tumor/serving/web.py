@@ -75,9 +75,9 @@ class PictureAnswer(BaseModel):
     probability: float
     probabilities: dict[str, float]
     prediction_set: list[str] | None
-    like_training_images: bool
+    in_distribution: bool
     reason: str | None
-    novelty: float
+    ood_score: float
     extent: Extent | None = None
     picture: str | None = None
     heat_map: str | None = None
