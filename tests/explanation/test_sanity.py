@@ -17,6 +17,8 @@ from brain_tumor.explanation.sanity import (
     randomization_summary,
     similarity,
 )
+from brain_tumor.model.classifier import HEADS
+from brain_tumor.training.run import build
 
 
 class Small(nn.Module):
@@ -66,6 +68,17 @@ def test_the_cascade_goes_from_the_logits_down_and_leaves_the_original_alone(net
         assert layer == ("nothing" if step == 0 else names[-step])
     assert step == len(names)
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_every_head_can_be_made_random(train_params, arrays, head):
+    changes = {"backbone": "vgg16", "head": head, "trainable": "block5"}
+    classifier = build(train_params.model_copy(update=changes), arrays, 0).eval()
+
+    *_, (step, layer, changed) = cascade(classifier, seed=3)
+
+    assert (step, layer) == (len(layers_with_weights(classifier)), "trunk.0")
+    assert not torch.equal(changed.trunk[0].weight, classifier.trunk[0].weight)
 
 
 def test_the_curve_starts_at_1_and_falls(network, images):

@@ -31,7 +31,12 @@ ORIGINAL, OTHER = "nothing", "map of another image"
 
 def layers_with_weights(classifier: Classifier) -> list[tuple[str, nn.Module]]:
     """Name and module of every layer with weights of its own, from the pixels to the logits."""
-    return [(name, module) for name, module in classifier.named_modules() if list(module.parameters(recurse=False))]
+    # A bias alone, as the class map has beside its layers, moves no map.
+    return [
+        (name, module)
+        for name, module in classifier.named_modules()
+        if "weight" in dict(module.named_parameters(recurse=False))
+    ]
 
 
 def cascade(classifier: Classifier, seed: int) -> Iterator[tuple[int, str, Classifier]]:
