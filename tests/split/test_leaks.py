@@ -118,3 +118,13 @@ def test_examples_show_leaks_and_doubtful_labels(split, pairs):
     ]
     assert captions[:2] == ("glioma, equal, correlation 1.000", "glioma, flipped, correlation 0.993")
     assert captions[5:] == ("glioma and pituitary, near", WRONG_LABEL)
+
+
+def test_a_tumour_of_unknown_type_contradicts_no_label(split, pairs):
+    external = split.iloc[[0]].assign(path="additional/br35h/tumor/y1.jpg", **{"class": "tumor", "folder": "br35h"})
+    together = pd.concat([split, external], ignore_index=True)
+    link = pd.DataFrame({"first": [0], "second": [len(split)], "correlation": [0.99], "kind": ["near"]})
+
+    assert examples(together, pd.concat([pairs, link], ignore_index=True)) == examples(split, pairs)
+    value = split_details(together, pairs).set_index("name")["value"]
+    assert value["groups_with_two_labels"] == 1

@@ -1,6 +1,7 @@
 """The style of every figure: readable in print and for colour-blind people, the same bytes for the same values."""
 
 import functools
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ParamSpec
@@ -9,6 +10,7 @@ import matplotlib
 import matplotlib.style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image
 
 from brain_tumor.data.images import Pixels
 from brain_tumor.files import atomic_file
@@ -41,9 +43,13 @@ IMAGE_DPI = 100
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, whole or not at all; nothing in it tells version or date."""
-    with _style(), atomic_file(path) as temporary:
-        figure.savefig(temporary, format="png", metadata={"Software": None}, pil_kwargs={"optimize": True})
+    """Write a figure as PNG of 256 colours, whole or not at all; nothing in it tells version or date."""
+    content = io.BytesIO()
+    with _style():
+        figure.savefig(content, format="png")
+    with atomic_file(path) as temporary:
+        colours = Image.open(content).convert("RGB").quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+        colours.save(temporary, format="png", optimize=True)
 
 
 def _style() -> Any:

@@ -81,7 +81,7 @@ def split_details(split: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
         "duplicates": kind_of_leak(split, pairs).value_counts().reindex(KINDS, fill_value=0).to_dict(),
         "groups": split["group"].nunique(),
         "excluded": reasons.value_counts().sort_index().to_dict(),
-        "groups_with_two_labels": int(split.groupby("group")["class"].nunique().gt(1).sum()),
+        "groups_with_two_labels": int(split[split["class"] != TUMOUR].groupby("group")["class"].nunique().gt(1).sum()),
     }
     known = split[split["patient"].ne("")]
     if len(known):
@@ -135,7 +135,9 @@ def _leaked(split: pd.DataFrame, pairs: pd.DataFrame) -> Iterator[Example]:
 
 def _two_labels(split: pd.DataFrame, pairs: pd.DataFrame) -> Iterator[Example]:
     paths, classes = split["path"].to_numpy(), split["class"].to_numpy()
-    found = pairs[classes[pairs["first"]] != classes[pairs["second"]]]
+    differ = classes[pairs["first"]] != classes[pairs["second"]]
+    typed = (classes[pairs["first"]] != TUMOUR) & (classes[pairs["second"]] != TUMOUR)  # else no label contradicts
+    found = pairs[differ & typed]
     for first, second, kind in zip(found["first"], found["second"], found["kind"], strict=True):
         yield (paths[first], paths[second]), f"{classes[first]} and {classes[second]}, {kind}"
 
