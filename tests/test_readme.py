@@ -36,7 +36,7 @@ def test_names_in_the_turkish_one_stand_in_the_english_one():
         assert f"`{name}`" in ENGLISH, name
 
 
-@pytest.mark.parametrize("text", [ENGLISH, TURKISH])
+@pytest.mark.parametrize("text", [ENGLISH, TURKISH], ids=["English", "Turkish"])
 def test_linked_files_are_there(text):
     for target in re.findall(r"\]\(([^)#:]+)\)", text):
         assert (PROJECT / target).exists(), target
