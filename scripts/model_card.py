@@ -160,10 +160,10 @@ contrast-enhanced T1 and most healthy brains other sequences, so it partly class
 held-back collections say how far. For any other disease it would predict one of the three tumours.
 A distance between features decides whether an image is like the training images; 99 % of the validation images pass.
 It is a safeguard, not a proof: it stops empty images and noise, photographs (of eleven that were tried a portrait
-passes with EfficientNet-Lite0), and the CT slices of the few files it was tried on; an abdomen in MR may pass, and synthetic images of a head as CT shows it do. DICOM files of another modality
-than MR are recognised by their header. The prediction sets promise 95 % for images exchangeable with those of
-validation. The result for a volume is read from its slices that show a tumour; `plots/volumes.csv` says how well
-where the study has volumes among its external data.
+passes with EfficientNet-Lite0), and the CT slices of the few files it was tried on; an abdomen in MR may pass, and
+synthetic images of a head as CT shows it do. DICOM files of another modality than MR are recognised by their header.
+The prediction sets promise 95 % for images exchangeable with those of validation. The result for a volume is read from
+its slices that show a tumour; `plots/volumes.csv` says how well where the study has volumes among its external data.
 
 ## Licences
 

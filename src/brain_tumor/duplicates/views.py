@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
 import cv2
@@ -91,9 +92,14 @@ def framed(images: Pixels, views: Sequence[tuple[float, ...]]) -> Pixels:
     """(images, views, VIEW, VIEW): each picture, blurred, seen through each frame."""
     maps = frame_maps(views)
     result = np.empty((len(images), len(views), VIEW, VIEW), np.uint8)
-    for row, image in enumerate(images):
-        soft = blurred(halved(image), VIEW_BLUR)
-        result[row] = seen_through([soft] * len(maps), maps, VIEW)
+
+    def fill(rows: slice) -> None:
+        for row in range(rows.start, rows.stop):
+            soft = blurred(halved(images[row]), VIEW_BLUR)
+            result[row] = seen_through([soft] * len(maps), maps, VIEW)
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(fill, blocks(len(images), _BLOCK // 8)))
     return result
 
 
