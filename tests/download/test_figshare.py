@@ -1,7 +1,6 @@
 import hashlib
 import http.server
 import io
-import json
 import threading
 import zipfile
 from types import SimpleNamespace
@@ -11,11 +10,11 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
-import requests
 from PIL import Image
 
 from brain_tumor.data.annotations import outline_mask, read_outlines, read_slices
 from brain_tumor.data.catalog import CLASSES
+from brain_tumor.download import figshare
 from brain_tumor.download.figshare import DOI, LABELS, download_figshare, write_annotations
 from brain_tumor.errors import UserError
 
@@ -181,66 +180,47 @@ def test_tables_and_slices_give_the_same_bytes(tmp_path, raw):
 
 
 @pytest.fixture
-def figshare(monkeypatch):
-    """A stand-in for doi.org, figshare and its files: what it holds, and what was asked for."""
-    held = {"one.zip": b"first", "two.zip": b"second" * 99, "README.txt": b"?"}
-    asked = []
+def server(monkeypatch):
+    """A stand-in for figshare: the files that it holds by their numbers, and the numbers asked for."""
+    held, asked = {1: b"first", 2: b"second" * 99}, []
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
-            asked.append(self.path)
-            host, _, rest = self.path.removeprefix("/").partition("/")
-            files = [
-                {
-                    "name": name,
-                    "download_url": f"https://ndownloader.figshare.com/{name}",
-                    "computed_md5": hashlib.md5(self.server.honest.get(name, content)).hexdigest(),
-                    "supplied_md5": "",
-                }
-                for name, content in held.items()
-            ]
-            answers = {"doi.org": b"", "api.figshare.com": json.dumps([{"id": 1512427}]).encode()}
-            if rest.startswith("v2/articles/1512427"):
-                answers["api.figshare.com"] = json.dumps({"files": files}).encode()
-            body = answers.get(host, held.get(rest))
-            self.send_response(404 if body is None else 200)
-            self.send_header("Content-Length", str(len(body or b"")))
+            asked.append(int(self.path.removeprefix("/")))
+            self.send_response(200)
             self.end_headers()
-            self.wfile.write(body or b"")
+            self.wfile.write(held[asked[-1]])
 
         def log_message(self, *_):
             pass
 
+    archives = {f"{number}.zip": (number, hashlib.md5(content).hexdigest()) for number, content in held.items()}
+    monkeypatch.setattr(figshare, "ARCHIVES", archives)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.honest = {}
+        monkeypatch.setattr(figshare, "SERVER", f"http://127.0.0.1:{server.server_port}")
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        real = requests.get
-
-        def get(url, **options):
-            answer = real(f"http://127.0.0.1:{server.server_port}/{url.removeprefix('https://')}", **options)
-            answer.url = "https://figshare.com/articles/1512427" if "doi.org" in url else url
-            return answer
-
-        monkeypatch.setattr(requests, "get", get)
-        yield SimpleNamespace(held=held, asked=asked, honest=server.honest)
+        yield SimpleNamespace(held=held, asked=asked)
         server.shutdown()
 
 
-@pytest.mark.filterwarnings("ignore:The Figshare DOI")
-def test_archives_are_downloaded_once_and_a_stopped_download_goes_on(tmp_path, figshare):
-    whole, figshare.held["two.zip"] = figshare.held["two.zip"], b"cut"
-    figshare.honest["two.zip"] = whole
+def test_a_stopped_download_goes_on_with_the_archive_that_is_not_whole(tmp_path, server):
+    whole, server.held[2] = server.held[2], b"cut"
     with pytest.raises(UserError, match=f"figshare article {DOI} cannot be downloaded"):
         download_figshare(tmp_path / "cache")
-    figshare.held["two.zip"] = whole
+    server.held[2] = whole
 
     folder = download_figshare(tmp_path / "cache")
 
-    assert {path.name: path.read_bytes() for path in folder.glob("*.zip")} == {"one.zip": b"first", "two.zip": whole}
-    assert sum("one.zip" in path for path in figshare.asked) == 1
-    figshare.asked.clear()
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == {"1.zip": b"first", "2.zip": whole}
     assert download_figshare(tmp_path / "cache") == folder
-    assert not figshare.asked
+    assert server.asked == [1, 2, 2]
+
+
+def test_without_a_network_the_ways_out_are_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(figshare, "SERVER", "http://127.0.0.1:1")
+
+    with pytest.raises(UserError, match="get online, let BRAIN_TUMOR_ANNOTATIONS name its files"):
+        download_figshare(tmp_path / "cache")
 
 
 BAD = {

@@ -33,11 +33,22 @@ from brain_tumor.data.catalog import ANNOTATIONS_FOLDER, read_catalog
 from brain_tumor.data.images import read_images
 from brain_tumor.download.archives import copy_files, open_tree
 from brain_tumor.errors import UserError
-from brain_tumor.files import write_csv, write_text
+from brain_tumor.files import write_csv
 from brain_tumor.progress import progress
 
 DOI = "10.6084/m9.figshare.1512427"
 """Of the set, under CC BY 4.0."""
+
+SERVER = "https://ndownloader.figshare.com/files"
+"""Where figshare keeps files by their numbers; the page that the DOI leads to turns programs away."""
+
+ARCHIVES = {
+    "brainTumorDataPublic_1-766.zip": (3381290, "74b949ad33f042e6e103523091cd1428"),
+    "brainTumorDataPublic_767-1532.zip": (3381296, "7e8a875500d2c8a346f270538e29890e"),
+    "brainTumorDataPublic_1533-2298.zip": (3381293, "8227bf6080cb71f15a88be8d25c79ae7"),
+    "brainTumorDataPublic_2299-3064.zip": (3381302, "b378a80d6174e5317d59eb28430c6652"),
+}
+"""Number and MD5 of each archive of the set, as figshare states them."""
 
 MATCHED_SLICES, MATCHED_OUTLINES = "cheng_slices.csv", "tumor_outlines.csv"
 
@@ -98,7 +109,7 @@ def write_annotations(source: Path, raw: Path) -> None:
 
 
 def download_figshare(folder: Path) -> Path:
-    """The archives of the figshare set, checked by the digests that figshare states; those that are there stay.
+    """The archives of the figshare set, whole and checked; those that are there stay.
 
     Args:
         folder: to keep them in.
@@ -111,18 +122,10 @@ def download_figshare(folder: Path) -> Path:
     """
     import pooch  # here, because only a download needs it
 
-    listed = folder / "registry.txt"
     try:
-        source = pooch.create(folder, f"doi:{DOI}/", registry=None)
-        if listed.is_file():
-            source.load_registry(listed)
-        else:
-            source.load_registry_from_doi()
-            write_text(listed, "".join(f"{name} {digest}\n" for name, digest in source.registry.items()))
-        for name in sorted(source.registry):
-            if name.endswith(".zip"):
-                source.fetch(name, progressbar=sys.stderr.isatty())
-    except (OSError, ValueError, LookupError) as error:  # a failed request is an OSError
+        for name, (number, digest) in ARCHIVES.items():
+            pooch.retrieve(f"{SERVER}/{number}", f"md5:{digest}", name, folder, progressbar=sys.stderr.isatty())
+    except (OSError, ValueError) as error:  # a failed request is an OSError, another digest a ValueError
         reason = " ".join(str(error).split())[:200]
         raise UserError(
             f"figshare article {DOI} cannot be downloaded ({type(error).__name__}: {reason}): get online, let "
