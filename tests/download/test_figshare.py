@@ -35,9 +35,9 @@ def draw(number):
 
 
 def border(mask):
-    """Columns and rows of points on the border, counted from 1."""
+    """Columns and rows of points on the border, which run from 0 to the last pixel along the whole picture."""
     contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    return max(contours, key=cv2.contourArea)[:, 0] + 1.25
+    return (max(contours, key=cv2.contourArea)[:, 0] + 0.5) * (1 - 1 / np.array([WIDTH, HEIGHT]))
 
 
 def mat_bytes(number, **changes):
@@ -59,6 +59,11 @@ def mat_bytes(number, **changes):
     header = b"MATLAB 7.3 MAT-file"
     content[: len(header)] = header
     return bytes(content)
+
+
+def as_published(image, mirrored):
+    grey = np.interp(image, (image.min(), image.max()), (0, 255)).astype(np.uint8)
+    return Image.fromarray(grey[:, ::-1] if mirrored else grey)
 
 
 def figshare_files():
@@ -92,8 +97,7 @@ def raw(tmp_path):
         Image.new("L", (50, 50)).save(folder / "Training" / name / "black.jpg")
     for path, (number, mirrored, _) in TRUTH.items():
         image, _ = draw(number)
-        grey = np.interp(image, (image.min(), image.max()), (0, 255)).astype(np.uint8)
-        picture = Image.fromarray(grey[:, ::-1] if mirrored else grey)
+        picture = as_published(image, mirrored)
         if "resized" in path:
             picture = picture.resize((225, 225)).convert("RGB")
         picture.save(folder / path, quality=80)
@@ -158,13 +162,30 @@ def test_the_outline_lies_where_the_tumour_is_in_the_picture(tmp_path, raw):
         assert (drawn & truth).sum() / (drawn | truth).sum() > 0.97
 
 
-def test_tables_and_slices_give_the_same_bytes(tmp_path, raw):
-    """What others made of the set: a table of matches, and borders in fractions, mirrored where the picture is."""
+BORDERS = {  # as the set has them: side of the slice, points, and what the tables have for the picture and its mirror
+    1000: (
+        512,
+        [(225.95188511210213, 231.1718956592464), (233.40904303659394, 237.88333778129902)]
+        + [(242.35763254598413, 241.61191675353496), (257.27194839496775, 241.61191675353496)],
+        "0.4422,0.4524 0.4568,0.4655 0.4743,0.4728 0.5035,0.4728",
+        "0.5578,0.4524 0.5432,0.4655 0.5257,0.4728 0.4965,0.4728",
+    ),
+}
+
+
+@pytest.mark.parametrize("number", BORDERS)
+def test_tables_and_slices_give_the_same_bytes(tmp_path, raw, number):
+    side, border, *texts = BORDERS[number]
+    mask = np.zeros((side, side), np.uint8)
+    cv2.fillPoly(mask, [np.rint(border).astype(int)], 1)
+    image = cv2.resize(draw(9)[0], (side, side))
+    mat = mat_bytes(2, image=image.T, tumorMask=mask.T, tumorBorder=np.reshape(border, (1, -1)))
     slices, outlines = [], []
-    for path, (number, mirrored, patient) in sorted(TRUTH.items()):
-        points = [((x - 1) / WIDTH, (y - 1) / HEIGHT) for x, y in border(draw(number)[1])]
-        outlines.append((path, " ".join(f"{1 - x if mirrored else x:.4f},{y:.4f}" for x, y in points)))
-        slices.append((path, number, mirrored, patient, LABELS[SLICE_LABELS[number]], 1))
+    for mirrored, text in enumerate(texts):
+        path = f"Training/glioma/{mirrored}.png"
+        as_published(image, mirrored).save(raw / path)
+        slices.append((path, number, mirrored, "MR040240", "glioma", 1))
+        outlines.append((path, text))
     tables = tmp_path / "tables"
     tables.mkdir()
     columns = ["image", "cheng_slice", "mirrored", "patient", "cheng_label", "cheng_fold"]
@@ -172,11 +193,14 @@ def test_tables_and_slices_give_the_same_bytes(tmp_path, raw):
     pd.DataFrame(outlines, columns=["image", "outline"]).to_csv(tables / "tumor_outlines.csv", index=False)
 
     written = []
-    for source in (tables, write_files(tmp_path / "figshare", figshare_files())):
+    for source in (tables, write_files(tmp_path / "figshare", {f"{number}.mat": mat})):
         write_annotations(source, raw)
         written.append([(raw / "annotations" / name).read_bytes() for name in ("slices.csv", "outlines.csv")])
 
     assert written[0] == written[1]
+    for outline, truth in zip(read_outlines(raw).values(), (mask, mask[:, ::-1]), strict=True):
+        drawn = outline_mask(outline, side, side)
+        assert (drawn & truth).sum() / (drawn | truth).sum() > 0.8  # slivers of a few pixels
 
 
 @pytest.fixture

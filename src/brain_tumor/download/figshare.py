@@ -63,6 +63,12 @@ SIDE = 64
 LABELS = {1: "meningioma", 2: "glioma", 3: "pituitary"}
 """The values of `cjdata.label`."""
 
+_GRID = 511
+"""Coordinates of borders become fractions by division by the last pixel of a slice, which most have at 511.
+
+So the tables were made, to a ten-thousandth. That rounding comes first in both forms, so that they agree.
+"""
+
 _FOLDS_FILE = "cvind.mat"  # a cut of the slices into folds, which comes with them and is not needed
 
 _MATCHED_COLUMNS = dict(zip(("image", "cheng_slice", "patient", "cheng_label"), SLICE_COLUMNS, strict=True))
@@ -176,8 +182,7 @@ def _annotate_by_content(source: Path, raw: Path) -> tuple[pd.DataFrame, pd.Data
         number = numbers[index]
         found = slices[number]
         rows.append((paths[row], number, found.patient, found.label))
-        outline = found.outline * (-1, 1) + (1, 0) if mirrored else found.outline
-        outlines.append((paths[row], format_outline(outline)))
+        outlines.append((paths[row], format_outline(_mirror(found.outline) if mirrored else found.outline)))
     if not rows:
         raise UserError(f"BRAIN_TUMOR_ANNOTATIONS: none of the {len(numbers):,} slices in {source} matches an image")
     return pd.DataFrame(rows, columns=list(SLICE_COLUMNS)), pd.DataFrame(outlines, columns=list(OUTLINE_COLUMNS))
@@ -221,11 +226,16 @@ def _outline(border: NDArray[np.float64], mask: NDArray[np.bool_]) -> Outline:
     height, width = mask.shape
     if len(border) < 3 or not np.isfinite(border).all():
         raise ValueError("no border in tumorBorder")
-    outlines = [(points - 1) / (width, height) for points in (border, border[:, ::-1])]  # MATLAB counts from 1
+    scale = _GRID / np.array([width - 1, height - 1])
+    outlines = [np.round(points / _GRID, 4) * scale for points in (border, border[:, ::-1])]
     shared = [np.count_nonzero(outline_mask(outline, height, width) & mask) for outline in outlines]
     if not max(shared):
         raise ValueError("tumorBorder does not lie around tumorMask")
     return outlines[int(np.argmax(shared))]
+
+
+def _mirror(outline: Outline) -> Outline:
+    return outline * (-1, 1) + (1, 0)
 
 
 def _scale(image: NDArray[np.float32]) -> NDArray[np.float32]:
