@@ -162,24 +162,30 @@ def test_the_outline_lies_where_the_tumour_is_in_the_picture(tmp_path, raw):
         assert (drawn & truth).sum() / (drawn | truth).sum() > 0.97
 
 
-BORDERS = {  # as the set has them: side of the slice, points, and what the tables have for the picture and its mirror
+BORDERS = {  # from the set: side of the slice, points, and what the tables have for the picture and its mirror image
     1000: (
         512,
-        [(225.95188511210213, 231.1718956592464), (233.40904303659394, 237.88333778129902)]
-        + [(242.35763254598413, 241.61191675353496), (257.27194839496775, 241.61191675353496)],
+        "225.951885,231.171896 233.409043,237.883338 242.357633,241.611917 257.271948,241.611917",
         "0.4422,0.4524 0.4568,0.4655 0.4743,0.4728 0.5035,0.4728",
         "0.5578,0.4524 0.5432,0.4655 0.5257,0.4728 0.4965,0.4728",
+    ),
+    1070: (  # as if it had 512 pixels, which puts the outline where no tumour is
+        256,
+        "114.620209,150.745645 129.783972,155.651568 139.595819,150.745645 129.337979,140.487805",
+        "0.2243,0.2950 0.2540,0.3046 0.2732,0.2950 0.2531,0.2749",
+        "0.7757,0.2950 0.7460,0.3046 0.7268,0.2950 0.7469,0.2749",
     ),
 }
 
 
 @pytest.mark.parametrize("number", BORDERS)
 def test_tables_and_slices_give_the_same_bytes(tmp_path, raw, number):
-    side, border, *texts = BORDERS[number]
+    side, points, *texts = BORDERS[number]
+    border = np.array([point.split(",") for point in points.split()], float)
     mask = np.zeros((side, side), np.uint8)
     cv2.fillPoly(mask, [np.rint(border).astype(int)], 1)
     image = cv2.resize(draw(9)[0], (side, side))
-    mat = mat_bytes(2, image=image.T, tumorMask=mask.T, tumorBorder=np.reshape(border, (1, -1)))
+    mat = mat_bytes(2, image=image.T, tumorMask=mask.T, tumorBorder=border.reshape(1, -1))
     slices, outlines = [], []
     for mirrored, text in enumerate(texts):
         path = f"Training/glioma/{mirrored}.png"

@@ -66,7 +66,7 @@ def read_outlines(raw: Path) -> dict[str, Outline]:
     if not path.exists():
         return {}
     table = read_table(path, OUTLINE_COLUMNS)
-    return {image: _parse_outline(path, image, text) for image, text in table.itertuples(index=False)}
+    return {image: parse_outline(path, image, text) for image, text in table.itertuples(index=False)}
 
 
 def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
@@ -93,6 +93,26 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
 def format_outline(points: Outline) -> str:
     """The text of an outline in `outlines.csv`, to a ten-thousandth of the side."""
     return " ".join(";" if np.isnan(x) else f"{x:.4f},{y:.4f}" for x, y in points)
+
+
+def parse_outline(path: Path, image: str, text: str) -> Outline:
+    """The outline of an image from its text in the file `path`.
+
+    Raises:
+        UserError: no polygon within its picture.
+    """
+    try:
+        points = np.array(
+            [[float(number) for number in point.split(",")] for point in text.replace(";", "nan,nan").split()]
+        )
+    except ValueError:
+        raise UserError(f"{path}: the outline of {image} is not of the form 'x,y x,y …'") from None
+    if points.ndim != 2 or points.shape[1] != 2 or min(map(len, polygons(points))) < 3:
+        raise UserError(f"{path}: the outline of {image} needs at least three points x,y")
+    corners = np.concatenate(polygons(points))
+    if not (np.isfinite(corners).all() and (corners >= -_TOLERANCE).all() and (corners <= 1 + _TOLERANCE).all()):
+        raise UserError(f"{path}: the outline of {image} leaves the picture: give fractions of width and height")
+    return points
 
 
 def outline_mask(points: Outline, height: int, width: int) -> NDArray[np.bool_]:
@@ -126,18 +146,3 @@ def outline_of(mask: NDArray[np.bool_]) -> Outline:
 def polygons(points: Outline) -> list[Outline]:
     """The polygons of an outline, each without the row that parts it from the next."""
     return [part[~np.isnan(part[:, 0])] for part in np.split(points, np.flatnonzero(np.isnan(points[:, 0])))]
-
-
-def _parse_outline(path: Path, image: str, text: str) -> Outline:
-    try:
-        points = np.array(
-            [[float(number) for number in point.split(",")] for point in text.replace(";", "nan,nan").split()]
-        )
-    except ValueError:
-        raise UserError(f"{path}: the outline of {image} is not of the form 'x,y x,y …'") from None
-    if points.ndim != 2 or points.shape[1] != 2 or min(map(len, polygons(points))) < 3:
-        raise UserError(f"{path}: the outline of {image} needs at least three points x,y")
-    corners = np.concatenate(polygons(points))
-    if not (np.isfinite(corners).all() and (corners >= -_TOLERANCE).all() and (corners <= 1 + _TOLERANCE).all()):
-        raise UserError(f"{path}: the outline of {image} leaves the picture: give fractions of width and height")
-    return points

@@ -27,6 +27,7 @@ from brain_tumor.data.annotations import (
     Outline,
     format_outline,
     outline_mask,
+    parse_outline,
     read_table,
 )
 from brain_tumor.data.catalog import ANNOTATIONS_FOLDER, read_catalog
@@ -64,10 +65,13 @@ LABELS = {1: "meningioma", 2: "glioma", 3: "pituitary"}
 """The values of `cjdata.label`."""
 
 _GRID = 511
-"""Coordinates of borders become fractions by division by the last pixel of a slice, which most have at 511.
+"""Coordinates of borders become fractions by division by the last pixel of a slice, which nearly all have at 511.
 
-So the tables were made, to a ten-thousandth. That rounding comes first in both forms, so that they agree.
+The tables divide all by 511, to a ten-thousandth. That rounding comes first in both forms, so that they agree.
 """
+
+_SMALL_SLICES = {str(number) for number in (955, 956, 957, *range(1070, 1077), *range(1203, 1208))}
+"""Of 256 pixels a side: their outlines in the tables are half as large as they should be, and lie elsewhere."""
 
 _FOLDS_FILE = "cvind.mat"  # a cut of the slices into folds, which comes with them and is not needed
 
@@ -106,8 +110,7 @@ def write_annotations(source: Path, raw: Path) -> None:
         UserError: neither form, files that cannot be read, or no slice that matches an image.
     """
     if (source / MATCHED_SLICES).exists():
-        slices = read_table(source / MATCHED_SLICES, tuple(_MATCHED_COLUMNS)).rename(columns=_MATCHED_COLUMNS)
-        outlines = read_table(source / MATCHED_OUTLINES, OUTLINE_COLUMNS)
+        slices, outlines = _read_tables(source)
     else:
         slices, outlines = _annotate_by_content(source, raw)
     write_csv(raw / ANNOTATIONS_FOLDER / SLICES_FILE, slices)
@@ -162,6 +165,18 @@ def read_figshare(source: Path) -> dict[int, Slice]:
             "1512427"
         )
     return dict(sorted(slices.items()))
+
+
+def _read_tables(source: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    matched = read_table(source / MATCHED_SLICES, (*_MATCHED_COLUMNS, "mirrored"))
+    outlines = read_table(source / MATCHED_OUTLINES, OUTLINE_COLUMNS)
+    small = matched[matched["cheng_slice"].isin(_SMALL_SLICES)].set_index("image")["mirrored"]
+    for row in np.flatnonzero(outlines["image"].isin(small.index)):
+        image, text = outlines.iloc[row]
+        points = parse_outline(source / MATCHED_OUTLINES, image, text)
+        orient = _mirror if small[image] == "1" else np.asarray
+        outlines.loc[row, "outline"] = format_outline(orient(orient(points) * (_GRID / 255)))
+    return matched[list(_MATCHED_COLUMNS)].rename(columns=_MATCHED_COLUMNS), outlines
 
 
 def _annotate_by_content(source: Path, raw: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
