@@ -466,7 +466,10 @@ def test_masks_beside_pictures_become_outlines_and_no_pictures(project, own):
     mask = np.zeros((20, 24), np.uint8)
     mask[5:12, 6:18] = 255
     Image.fromarray(mask).save(own / "Training" / "glioma" / "1_mask.png")
-    Image.new("L", (24, 20)).save(own / "Testing" / "notumor" / "0_mask.png")
+    speck = Image.new("L", (24, 20))
+    speck.save(own / "Testing" / "notumor" / "0_mask.png")
+    speck.putpixel((3, 3), 255)
+    speck.save(own / "Testing" / "glioma" / "0_mask.png")
     pictures = {path: content for path, content in contents(own).items() if "_mask" not in path}
 
     found = project.download(dataset=str(own))

@@ -135,12 +135,12 @@ def outline_mask(points: Outline, height: int, width: int) -> NDArray[np.bool_]:
 
 
 def outline_of(mask: NDArray[np.bool_]) -> Outline:
-    """The borders of all regions of a mask; a row of NaN parts one from the next."""
+    """The borders of all regions of a mask, none of specks of a pixel or two; a row of NaN parts one from the next."""
     contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    rows = [np.full((1, 2), np.nan)]
+    rows = [np.empty((0, 2))]
     for contour in sorted((contour for contour in contours if len(contour) > 2), key=cv2.contourArea, reverse=True):
-        rows += [(contour[:, 0] + 0.5) / mask.shape[::-1], np.full((1, 2), np.nan)]
-    return np.concatenate(rows[1:-1])
+        rows += [np.full((1, 2), np.nan), (contour[:, 0] + 0.5) / mask.shape[::-1]]
+    return np.concatenate(rows)[1:]
 
 
 def polygons(points: Outline) -> list[Outline]:

@@ -61,7 +61,7 @@ def check_annotations(folder: Path, source: Path) -> None:
 
 
 def _write_masks(tree: Tree, images: Mapping[str, str], folder: Path) -> None:
-    """Add the outlines of masks beside pictures to the annotations; an empty mask has none."""
+    """Add the outlines of masks beside pictures to the annotations; a mask that is empty but for specks has none."""
     rows = []
     for name, picture in sorted(mask_targets(tree.names).items()):
         if picture not in images:
@@ -71,8 +71,8 @@ def _write_masks(tree: Tree, images: Mapping[str, str], folder: Path) -> None:
                 mask = np.asarray(image.convert("L")) > 0
         except (OSError, ValueError, Image.DecompressionBombError) as error:
             raise UserError(f"{tree.path}: the mask {name} cannot be read ({error}): write it as PNG") from None
-        if mask.any():
-            rows.append((images[picture], format_outline(outline_of(mask))))
+        if outline := format_outline(outline_of(mask)):
+            rows.append((images[picture], outline))
     if rows:
         target = folder / ANNOTATIONS_FOLDER / OUTLINES_FILE
         table = pd.DataFrame(rows, columns=list(OUTLINE_COLUMNS))
