@@ -1,10 +1,11 @@
 """Thirty-two clients for a minute against `brain-tumor serve` on this machine; a quarter of them misbehaves.
 
-    python benchmarks/load.py FOLDER [--model FILE] [--seconds 60] [--clients 32]
+    python benchmarks/load.py FOLDER [--model FILE] [--seconds 60] [--clients 32] [--bombs BOMBS]
 
 FOLDER holds images. Of every eight clients six send images, one sends garbage and cut-off files, and one in turn sends
-too much, stops in the middle of a request, and leaves before its answer. The exit status is 1 where a good request
-failed, a bad one did not get its 4xx, or memory grew. Reads memory from /proc, so it needs Linux.
+too much, stops in the middle of a request, leaves before its answer, and sends a file of the folder BOMBS. The exit
+status is 1 where a good request failed or took 5 s, a bad one did not get its 4xx, memory grew, or the server took 5 s
+to end. Reads memory, with that of the processes that decode, from /proc, so it needs Linux.
 """
 
 import argparse
@@ -28,14 +29,18 @@ from brain_tumor.serving.stream import expand
 from brain_tumor.serving.web import MAX_UPLOAD
 
 IMAGES = 200
+LONGEST = 5.0
+"""Seconds that a good request, and the end of the server, may take."""
+
 GROWTH = 1.1
-"""The largest memory of the last third may be this much of that of the second; the first warms up."""
+"""The memory of the last third may be this much of that of the second; the first warms up."""
 
 
 class Tally:
-    """Outcomes of all requests, and seconds of the good ones."""
+    """Outcomes of all requests, seconds of the good ones, and the files that nothing may come of."""
 
     def __init__(self) -> None:
+        self.bombs: list[bytes] = []
         self.latencies: list[float] = []
         self.outcomes: Counter[tuple[str, bool]] = Counter()
         self._lock = threading.Lock()
@@ -51,6 +56,7 @@ def main() -> int:
     parser.add_argument("--model")
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--clients", type=int, default=32)
+    parser.add_argument("--bombs", type=Path, help="a folder of files that the server must refuse")
     args = parser.parse_args()
     every = list(expand([args.folder]))
     contents = [path.read_bytes() for path in every[:: max(1, len(every) // IMAGES)][:IMAGES]]
@@ -63,6 +69,7 @@ def main() -> int:
     try:
         wait_for(server, port)
         tally, memory = Tally(), list[float]()
+        tally.bombs = [path.read_bytes() for path in sorted(args.bombs.iterdir())] if args.bombs else []
         end = time.monotonic() + args.seconds
         clients = [
             threading.Thread(target=client, args=(number, port, contents, end, tally)) for number in range(args.clients)
@@ -74,10 +81,12 @@ def main() -> int:
             time.sleep(0.5)
         for thread in clients:
             thread.join()
-        return report(tally, memory, args.seconds)
-    finally:
+        start = time.monotonic()
         server.terminate()
-        server.wait()
+        server.wait(60)
+        return report(tally, memory, args.seconds, time.monotonic() - start)
+    finally:
+        server.kill()
 
 
 def client(number: int, port: int, contents: list[bytes], end: float, tally: Tally) -> None:
@@ -144,6 +153,16 @@ def gone(port: int, content: bytes, _: random.Random, tally: Tally) -> None:
     tally.add("gone", "left", True)
 
 
+def bomb(port: int, _: bytes, chance: random.Random, tally: Tally) -> None:
+    """A small file that would take long or much memory."""
+    if tally.bombs:
+        with begun(port, f"Content-Length: {len(content := chance.choice(tally.bombs))}") as connection:
+            with contextlib.suppress(ConnectionError):
+                connection.sendall(content)
+            outcome = status_of(connection)
+        tally.add("bomb", outcome, outcome in ("413", "422", "503", "closed"))
+
+
 def begun(port: int, header: str) -> socket.socket:
     """A connection that has sent the head of a request."""
     connection = socket.create_connection(("127.0.0.1", port), timeout=60)
@@ -163,28 +182,43 @@ def status_of(connection: socket.socket) -> str:
 
 BAD: dict[int, list[Callable[[int, bytes, random.Random, Tally], None]]] = {
     6: [garbage, cut_off],
-    7: [oversized, stalled, gone],
+    7: [oversized, stalled, gone, bomb],
 }
 """What two of every eight clients send, in turn."""
 
 
-def report(tally: Tally, memory: list[float], seconds: float) -> int:
-    """Print the outcomes, the latency of good requests and the server's memory; returns the exit status."""
+def report(tally: Tally, memory: list[float], seconds: float, end: float) -> int:
+    """Print the outcomes, the latency of good requests, the server's memory and how long it took to end.
+
+    Returns:
+        The exit status.
+    """
     for (outcome, expected), count in sorted(tally.outcomes.items()):
         print(f"{count:7,}  {outcome}{'' if expected else '  WRONG'}")
     shown = ", ".join(f"{share} % {1000 * np.percentile(tally.latencies, share):.0f}" for share in (50, 90, 99, 100))
     print(f"images answered: {len(tally.latencies) / seconds:.1f} a second; latency in ms: {shown}")
-    first, second, last = (max(third) for third in np.array_split(memory, 3))
-    print(f"largest memory of the server in each third, MB: {first:.0f}, {second:.0f}, {last:.0f}")
-    if last > GROWTH * second:
-        print("WRONG: memory grew")
-    return int(last > GROWTH * second or not all(expected for _, expected in tally.outcomes))
+    first, second, last = (float(np.median(third)) for third in np.array_split(memory, 3))
+    print(f"memory in MB, median of each third: {first:.0f}, {second:.0f}, {last:.0f}; at most {max(memory):.0f}")
+    print(f"seconds from SIGTERM to the end: {end:.1f}")
+    faults = {
+        "memory grew": last > GROWTH * second,
+        "an image took too long": max(tally.latencies) > LONGEST,
+        "the end took too long": end > LONGEST,
+    }
+    for fault in (name for name, found in faults.items() if found):
+        print(f"WRONG: {fault}")
+    return int(any(faults.values()) or not all(expected for _, expected in tally.outcomes))
 
 
 def megabytes(process: int) -> float:
-    """Resident memory of a process."""
-    status = Path(f"/proc/{process}/status").read_text(encoding="ascii")
-    return int(status.partition("VmRSS:")[2].split()[0]) / 1000
+    """Memory of a process and of those that it started; what they share counts once."""
+    total = 0.0
+    with contextlib.suppress(OSError):  # one that decodes may end at any time
+        children = Path(f"/proc/{process}/task/{process}/children").read_text(encoding="ascii").split()
+        total = sum(megabytes(int(child)) for child in children)
+        status = Path(f"/proc/{process}/smaps_rollup").read_text(encoding="ascii")
+        total += int(status.partition("Pss:")[2].split()[0]) / 1000
+    return total
 
 
 def wait_for(server: subprocess.Popen[bytes], port: int) -> None:
