@@ -129,9 +129,7 @@ def card(
 
 SHA-256 `{file_digest(released)}`.
 
-## Intended use
-
-Research and teaching. **No medical device**: nothing here may be used to decide about a patient.
+For research and teaching. **No medical device**: nothing here may be used to decide about a patient.
 
 ## Data and protocol
 
@@ -155,15 +153,10 @@ Reported as not like the training images: {not_like}.
 
 ## Limits
 
-The model has seen single slices of few public collections, without clinical context. Most tumours there are
-contrast-enhanced T1 and most healthy brains other sequences, so it partly classifies the kind of image; the rows of
-held-back collections say how far. For any other disease it would predict one of the three tumours.
-A distance between features decides whether an image is like the training images; 99 % of the validation images pass.
-It is a safeguard, not a proof: it stops empty images and noise, photographs (of eleven that were tried a portrait
-passes with EfficientNet-Lite0), and the CT slices of the few files it was tried on; an abdomen in MR may pass, and
-synthetic images of a head as CT shows it do. DICOM files of another modality than MR are recognised by their header.
-The prediction sets promise 95 % for images exchangeable with those of validation. The result for a volume is read from
-its slices that show a tumour; `plots/volumes.csv` says how well where the study has volumes among its external data.
+See the README's. A distance between features decides whether an image is like the training images; 99 % of the validation images
+pass. It stops empty images, noise and most photographs (of eleven that were tried a portrait passes with EfficientNet-Lite0); an abdomen
+in MR may pass. DICOM files of another modality are recognised by their header. The prediction sets promise 95 % for images
+exchangeable with those of validation.
 
 ## Licences
 
