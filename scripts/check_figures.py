@@ -1,7 +1,7 @@
-"""Compare the result table of README.md with metrics/ and plots/; `make lint` runs it.
+"""Compare the tables of README.md and docs/ that show the study at HEAD with metrics/ and plots/; `make lint` runs it.
 
-python scripts/check_figures.py           # names the rows that differ
-python scripts/check_figures.py --write   # puts the rows of the last `dvc repro` into README.md
+python scripts/check_figures.py           # names the lines that differ
+python scripts/check_figures.py --write   # puts the figures of the last `dvc repro` into the texts
 """
 
 import json
@@ -13,21 +13,22 @@ from typing import Any
 
 import pandas as pd
 
+from brain_tumor.files import write_text
+
 Row = Mapping[Hashable, Any]
 
-README = Path("README.md")
+README, RESULTS = Path("README.md"), Path("docs/results.md")
+TUMOURS = ("glioma", "meningioma", "pituitary")
 TABLE = re.compile(r"(?<=\| what \| value \| 95 % interval \|\n\| --- \| --- \| --- \|\n)(\|[^\n]*\n)+")
 
 
 def rows() -> list[str]:
-    """The rows of the table, as the results of the study have them."""
-    evaluated = json.loads(Path("metrics/evaluate.json").read_text(encoding="utf-8"))
-    maps = json.loads(Path("metrics/explain.json").read_text(encoding="utf-8"))
+    """The rows of README's table of results."""
+    evaluated, maps = metrics("evaluate"), metrics("explain")
     subsets, external = table("scores_by_subset", "subset"), table("external", "collection")
     shortcut = next(iter(table("shortcuts", "features").values()))
     recall = {name: scores["recall"] for name, scores in evaluated["classes"].items()}
     lgg, br35h = external["lgg"], external["br35h"]
-    tumours = ("glioma", "meningioma", "pituitary")
     titles = {
         "all": "accuracy on the {} published test images",
         "with a published duplicate": "… on the {} with a duplicate in the published training set",
@@ -39,7 +40,7 @@ def rows() -> list[str]:
         for row in [subsets[name]]
     ]
     found += [
-        ("sensitivity: glioma, meningioma, pituitary tumour", percent(*(recall[name] for name in tumours)), ""),
+        ("sensitivity: glioma, meningioma, pituitary tumour", percent(*(recall[name] for name in TUMOURS)), ""),
         ("no tumour, predicted so", percent(recall["notumor"]), ""),
         (
             "held-back patients of LGG, {} slices with and {} without a tumour: AUROC".format(
@@ -54,11 +55,7 @@ def rows() -> list[str]:
             percent(br35h["sensitivity"]),
             interval(br35h, "sensitivity_", 100),
         ),
-        (
-            "maximum of the map at the tumour: glioma, meningioma, pituitary tumour",
-            percent(*(maps[name]["pointing"] for name in tumours)),
-            "",
-        ),
+        ("maximum of the map at the tumour: glioma, meningioma, pituitary tumour", pointing(maps), ""),
         (
             "AUROC of tumour against none by size, aspect ratio and colour of the file alone",
             f"{shortcut['auroc']:.3f}",
@@ -66,6 +63,46 @@ def rows() -> list[str]:
         ),
     ]
     return [f"| {title} | {value} | {between} |\n".replace("|  |", "| |") for title, value, between in found]
+
+
+def head_column() -> dict[str, str]:
+    """The last column of the first table of docs/results.md, by the first."""
+    evaluated, external = metrics("evaluate"), table("external", "collection")
+    shortcuts, lesions = table("shortcuts", "features"), table("lesion_removed", "lesion_removed")
+    lgg, br35h = external["lgg"], external["br35h"]
+    hemispheres = next(row for name, row in shortcuts.items() if "hemispheres" in name)
+    healthy = lesions["the tumour"]  # of several rows with a name the last, which is of all classes
+    volumes = table("volumes", "sequence")["flair"]
+    sensitivity = f"{100 * br35h['sensitivity']:.1f} ({interval(br35h, 'sensitivity_', 100)})"
+    of_volumes = [round(volumes[name] * volumes["volumes"]) for name in ("found", "class_correct")]
+    return {
+        "LGG, held-back patients: AUROC of slices with against slices without a tumour": share(lgg, "auroc"),
+        "… sensitivity, specificity": percent(lgg["sensitivity"], lgg["specificity"]),
+        "… volumes (FLAIR): tumour found, class right; Dice of the slices": "{} and {} of {}; {:.2f}".format(
+            *of_volumes, volumes["volumes"], volumes["dice"]
+        ),
+        "Br35H, held-back tumours predicted a tumour": sensitivity,
+        "test accuracy; `notumor` predicted correctly": "{:.1f} ({}); {:.1f}".format(
+            100 * evaluated["accuracy"],
+            interval(evaluated, "accuracy_", 100),
+            100 * evaluated["classes"]["notumor"]["recall"],
+        ),
+        "pointing: glioma, meningioma, pituitary tumour": pointing(metrics("explain")).removesuffix(" %"),
+        "lesion removed, predicted healthy": f"{100 * healthy['healthy']:.1f} ({interval(healthy, 'healthy_', 100)})",
+        "AUROC of hemispheres, with the tumour against without": share(hemispheres, "auroc"),
+    }
+
+
+def metrics(stage: str) -> Any:
+    return json.loads(Path(f"metrics/{stage}.json").read_text(encoding="utf-8"))
+
+
+def pointing(maps: Any) -> str:
+    return percent(*(maps[name]["pointing"] for name in TUMOURS))
+
+
+def share(row: Row, score: str) -> str:
+    return f"{row[score]:.2f} ({row[f'{score}_low']:.2f} to {row[f'{score}_high']:.2f})"
 
 
 def table(name: str, index: str) -> dict[str, Row]:
@@ -82,19 +119,42 @@ def interval(row: Row, score: str, unit: int) -> str:
     return " to ".join(f"{unit * row[f'{score}{end}']:.{digits}f}" for end in ("low", "high"))
 
 
+def expected() -> dict[Path, str]:
+    """The texts with the figures of the study.
+
+    Raises:
+        LookupError: a text has no such table or row.
+    """
+    readme, results = (path.read_text(encoding="utf-8") for path in (README, RESULTS))
+    if not TABLE.search(readme):
+        raise LookupError(f"{README} has no table of results")
+    made = "".join(rows())
+    for label, value in head_column().items():
+        line = re.compile(rf"(?<=\n)(\| {re.escape(label)} \|[^|\n]*\|)[^|\n]*\|\n")
+        if not line.search(results):
+            raise LookupError(f"{RESULTS} has no row {label!r}")
+        results = line.sub(lambda match, value=value: f"{match[1]} {value} |\n", results)  # type: ignore[misc]
+    return {README: TABLE.sub(lambda _: made, readme), RESULTS: results}
+
+
 def main() -> int:
-    text = README.read_text(encoding="utf-8")
-    match, expected = TABLE.search(text), "".join(rows())
-    if match is None:
-        print("error: README.md has no table of results")
+    try:
+        texts = expected()
+    except LookupError as error:
+        print(f"error: {error}")
         return 1
     if "--write" in sys.argv:
-        README.write_text(text.replace(match[0], expected), encoding="utf-8")
-    elif match[0] != expected:
-        differ = [row for row in match[0].splitlines(keepends=True) if row not in rows()]
-        print("error: README.md differs from the results:", *differ, sep="\n", end="")
-        return 1
-    return 0
+        for path, text in texts.items():
+            write_text(path, text)
+        return 0
+    differ = [
+        f"{path}: {line}"
+        for path, text in texts.items()
+        for line in sorted(set(path.read_text(encoding="utf-8").splitlines()) - set(text.splitlines()))
+    ]
+    if differ:
+        print("error: these lines differ from the results:", *differ, sep="\n")
+    return int(bool(differ))
 
 
 if __name__ == "__main__":
