@@ -29,7 +29,6 @@ HEADLINE = {
         "accuracy on test images with a duplicate in the published training set",
     ),
     "accuracy_without_duplicate": ("without a duplicate", "accuracy on test images without a duplicate there"),
-    "auroc": ("AUROC", "one class against the others, mean of the classes"),
 }
 """Title and note of the metrics of `evaluate` that stand on top, after the accuracy."""
 
@@ -57,12 +56,17 @@ WEIGHTS = {
 SUBSETS = "scores_by_subset.csv"
 """Table of `plots/` whose row `all` counts the test images."""
 
+FIRST = {
+    "confusion_matrix.png": "Test images by true class (rows) and predicted class (columns), in counts and shares of "
+    "the true class.",
+    "gradcam/overview.png": "Grad-CAM of a fixed sample of test images, chosen by file and not by score.",
+}
+"""Pictures of `plots/` that stand on the first screen, with their captions."""
+
 PICTURES = {
     "evaluate": {
         "scores_by_subset.png": "Accuracy on subsets of the test images, with 95 % intervals from a bootstrap over "
         "independent groups (duplicates, slices of one patient).",
-        "confusion_matrix.png": "Test images by true class (rows) and predicted class (columns), in counts and shares "
-        "of the true class.",
         "ranking_curves.png": "Each class against all others: sensitivity over false alarms, and precision over "
         "sensitivity.",
         "reliability.png": "Accuracy at each confidence, before and after one temperature was fitted on the "
@@ -80,7 +84,6 @@ PICTURES = {
         "leaks.png": "Test images beside their duplicates among the published training images.",
     },
     "explain": {
-        "gradcam/overview.png": "Grad-CAM of a fixed sample of test images, chosen by file and not by score.",
         "explain/localization.png": "Maps against the outlines of the tumours, beside a blob in the middle of the "
         "picture and the map of another image: a map that says something about its own image beats both.",
         "explain/randomization.png": "How similar maps stay while the network's weights are made random, layer by "

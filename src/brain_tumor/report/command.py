@@ -16,6 +16,7 @@ from brain_tumor.figures.page import Picture, Section, Table, write_page
 from brain_tumor.files import flattened
 from brain_tumor.params import MAIN_SET, PARAMS_FILE, PHANTOM, load_params
 from brain_tumor.report.captions import (
+    FIRST,
     HEADLINE,
     PICTURES,
     PROTOCOLS,
@@ -25,7 +26,7 @@ from brain_tumor.report.captions import (
     TABLES,
     WEIGHTS,
 )
-from brain_tumor.report.tables import csv_rows, csv_table, percent, setting, tables, text, words
+from brain_tumor.report.tables import csv_rows, csv_table, percent, setting, tables, words
 
 METRICS, PLOTS, LOCK = Path("metrics"), Path("plots"), Path("dvc.lock")
 
@@ -80,6 +81,7 @@ def write_report(project: Path, output: Path) -> None:
             if current.get(name) != value
         ],
         headline=list(_headline(project / PLOTS, metrics["evaluate"])),
+        first=list(_pictures(project / PLOTS, FIRST)),
         sections=[*_stage_sections(project, metrics, recorded), *_last_sections(project, recorded, lock)],
     )
 
@@ -94,12 +96,16 @@ def _headline(plots: Path, scores: Mapping[str, Any]) -> Iterator[tuple[str, str
     yield "accuracy", percent(scores["accuracy"]), "; ".join(filter(None, notes))
     for name, (title, note) in HEADLINE.items():
         if name in scores:
-            yield title, text(scores[name]) if name == "auroc" else percent(scores[name]), note
+            yield title, percent(scores[name]), note
     for collection, values in scores.get("external", {}).items():
-        note = "tumours of this external collection predicted as a tumour"
         if values["auroc"] is not None:
-            note += f"; AUROC against its healthy slices {text(values['auroc'])}"
-        yield collection, percent(values["sensitivity"]), note
+            yield (
+                f"{collection}: AUROC",
+                f"{values['auroc']:.3f}",
+                "external slices with a tumour against those without",
+            )
+        else:
+            yield f"{collection}: sensitivity", percent(values["sensitivity"]), "external tumours predicted a tumour"
 
 
 def _counts(path: Path) -> str:
@@ -124,7 +130,7 @@ def _stage_sections(
             title,
             [*(_study(params) if stage == "split" else ()), *paragraphs],
             [*tables("", metrics[stage]), *filter(None, csv_tables)],
-            [_picture(plots / name, caption) for name, caption in PICTURES[stage].items() if (plots / name).is_file()],
+            list(_pictures(plots, PICTURES[stage])),
             [_picture(plots / name, "") for name in _further(plots, GALLERY)] if stage == "explain" else (),
         )
 
@@ -141,7 +147,7 @@ def _last_sections(project: Path, params: Mapping[str, Any], lock: Mapping[str, 
     sections: dict[str, list[tuple[str, tuple[str, ...]]]] = {}
     for name, value in params.items():
         section, _, short = name.rpartition(".")
-        sections.setdefault(section, []).append((short, (setting(value),)))
+        sections.setdefault(section or "all stages", []).append((short, (setting(value),)))
     yield Section("Parameters", (), [Table(name, (), tuple(rows)) for name, rows in sections.items()])
     outs = tuple(
         (out["path"], (stage, f"{out['size']:,}", out["md5"]))
@@ -151,12 +157,12 @@ def _last_sections(project: Path, params: Mapping[str, Any], lock: Mapping[str, 
     )
     if outs:
         note = f"Results of the stages as {LOCK} records them: who has the same digests has the same files."
-        yield Section("Files", [note], [Table("", ("stage", "bytes", "MD5"), outs)])
+        yield Section("Files", [note], [Table("results", ("stage", "bytes", "MD5"), outs)])
 
 
 def _further(plots: Path, folder: str = "") -> list[str]:
     """Pictures of a folder that have no caption, by their paths below `plots`."""
-    known = {name for pictures in PICTURES.values() for name in pictures}
+    known = {name for pictures in (FIRST, *PICTURES.values()) for name in pictures}
     names = sorted(path.relative_to(plots).as_posix() for path in (plots / folder).rglob("*.png"))
     return [name for name in names if name not in known]
 
@@ -217,6 +223,11 @@ def _locked_params(lock: Mapping[str, Any]) -> dict[str, Any]:
     stages = lock.get("stages", {}).values()
     recorded = (stage.get("params", {}).get(PARAMS_FILE.name, {}) for stage in stages)
     return {name: value for params in recorded for name, value in flattened(params)}
+
+
+def _pictures(plots: Path, captions: Mapping[str, str]) -> Iterator[Picture]:
+    """Those that are there."""
+    return (_picture(plots / name, caption) for name, caption in captions.items() if (plots / name).is_file())
 
 
 def _picture(path: Path, caption: str) -> Picture:
