@@ -1,8 +1,9 @@
-"""What the released models say of pictures that they must not judge."""
+"""What the released models say of pictures that they must not judge, and that other runtimes say the same."""
 
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pydicom
 import pytest
 import skimage.data
@@ -10,6 +11,9 @@ from PIL import Image
 from pydicom.data import get_testdata_file
 
 from brain_tumor.data.formats.pixels import Picture, to_grey
+from brain_tumor.download.phantom.plan import plan_phantom
+from brain_tumor.download.phantom.slice import draw_slice
+from brain_tumor.serving.onnx_model import INPUT, OUTPUTS
 from brain_tumor.serving.predictor import Predictor
 from brain_tumor.serving.reading import prepared
 from brain_tumor.serving.released import RELEASED_MODEL
@@ -75,3 +79,28 @@ def test_a_neck_in_ct_is_not_like_the_training_images(predictor):
 def test_an_abdomen_in_mr_is_not_like_the_training_images(predictor):
     values = pydicom.dcmread(get_testdata_file("examples_overlay.dcm", download=False)).pixel_array
     assert not in_distribution(predictor, {"abdomen": to_grey(values, *np.percentile(values, (0.5, 99.5)))})
+
+
+PROBABILITY_TOLERANCE = {"model.onnx": 1e-4, "vgg16.onnx": 0.05}
+"""Of another runtime, as docs/onnx.md says: each rounds to INT8 a little differently."""
+
+
+@pytest.mark.parametrize("optimised", [True, False])
+def test_onnxruntime_says_what_openvino_says(predictor, optimised, rng):
+    heads = [draw_slice(file, seed=4)[0] for file in plan_phantom(4, 16)[::20]]
+    noise = rng.integers(0, 256, (160, 160), dtype=np.uint8)
+    reader = predictor.exported.reader
+    images = np.stack([*(reader.prepare(grey)[0] for grey in (*heads, skimage.data.camera())), noise])
+    options = onnxruntime.SessionOptions()
+    if not optimised:  # every operator as the standard defines it
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(RELEASE / predictor.name, options, providers=["CPUExecutionProvider"])
+
+    outputs = predictor.engine.run(images)
+    probabilities, maps, distances = session.run(list(OUTPUTS), {INPUT: images})
+
+    tolerance = PROBABILITY_TOLERANCE[predictor.name]
+    np.testing.assert_allclose(probabilities, outputs.probabilities, rtol=0, atol=tolerance)
+    np.testing.assert_allclose(maps, outputs.maps, rtol=0, atol=tolerance * np.abs(outputs.maps).max())
+    np.testing.assert_allclose(distances, outputs.ood_distances, rtol=tolerance)
+    assert len(set(outputs.probabilities.argmax(axis=1))) > 1
