@@ -9,11 +9,12 @@ import onnx
 import pytest
 from made import raster
 from PIL import Image
+from ruamel.yaml import YAML
 
 from brain_tumor.data.formats.decoding import pictures
 from brain_tumor.download.phantom.plan import plan_phantom
 from brain_tumor.download.phantom.slice import draw_slice
-from brain_tumor.serving.onnx_model import INPUT, METADATA_KEY, OUTPUTS, Exported
+from brain_tumor.serving.onnx_model import INPUT, METADATA_KEY, OUTPUTS, Engine, Exported
 from brain_tumor.serving.predictor import Predictor
 from brain_tumor.serving.released import RELEASED_MODEL
 
@@ -116,3 +117,17 @@ def test_the_tables_are_those_of_the_files(model):
     names = [name for row in keys.splitlines() for name in re.findall(r"`(\w+)`", row.split("|")[1])]
     assert names == list(Exported.model_fields)
     assert [entry.key for entry in file.metadata_props] == [METADATA_KEY]
+
+
+def test_dvc_knows_the_files_as_artifacts():
+    artifacts = YAML(typ="safe", pure=True).load(PROJECT / "dvc.yaml")["artifacts"]
+    assert {name: known["path"] for name, known in artifacts.items()} == {
+        file.stem: f"release/{file.name}" for file in RELEASE.glob("*.onnx")
+    }
+    for known in artifacts.values():
+        exported = Engine(PROJECT / known["path"]).exported
+        backbone = exported.study["train"]["backbone"].replace("_", "-")
+        assert any(label in backbone for label in known["labels"])
+        assert ("int8" in known["labels"]) == (exported.precision == "int8")
+        assert known["desc"].endswith("_CARD.md")
+        assert (PROJECT / known["desc"].split()[-1]).is_file()
