@@ -87,14 +87,19 @@ def copy_project(folder: Path) -> None:
         shutil.copytree(PROJECT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
 
 
-def run_once(repository: Repository) -> None:
-    """Set up the project, run the pipeline on the small phantom and commit the results."""
+def set_up(repository: Repository) -> None:
+    """The project with quick parameters and the small phantom, before its first run."""
     repository.folder.mkdir()
     copy_project(repository.folder)
     repository.run("git", "init", "--quiet", "--initial-branch=main")
     repository.dvc("init", "--quiet")
     repository.dvc("config", "core.analytics", "false")
     repository.set(**{name.replace(".", "__"): value for name, value in QUICK.items()})
+
+
+def run_once(repository: Repository) -> None:
+    """Set up the project, run the pipeline and commit the results."""
+    set_up(repository)
     assert repository.repro() == {"download", "split", "augment", "train", "evaluate", "explain"}
     repository.commit()
 
