@@ -18,6 +18,7 @@ from brain_tumor.files import write_text
 Row = Mapping[Hashable, Any]
 
 README, RESULTS = Path("README.md"), Path("docs/results.md")
+DUPLICATE = ("with", "without")
 TUMOURS = ("glioma", "meningioma", "pituitary")
 TABLE = re.compile(r"(?<=\| what \| value \| 95 % interval \|\n\| --- \| --- \| --- \|\n)(\|[^\n]*\n)+")
 
@@ -29,19 +30,25 @@ def rows() -> list[str]:
     shortcut = next(iter(table("shortcuts", "features").values()))
     recall = {name: scores["recall"] for name, scores in evaluated["classes"].items()}
     lgg, br35h = external["lgg"], external["br35h"]
-    titles = {
-        "all": "accuracy on the {} published test images",
-        "with a published duplicate": "… on the {} with a duplicate in the published training set",
-        "without a published duplicate": "… on the {} without",
-    }
+    every, leaked, clean = (subsets[name] for name in ("all", *(f"{word} a published duplicate" for word in DUPLICATE)))
     found = [
-        (title.format(f"{int(row['images']):,}"), percent(row["accuracy"]), interval(row, "", 100))
-        for name, title in titles.items()
-        for row in [subsets[name]]
-    ]
-    found += [
-        ("sensitivity: glioma, meningioma, pituitary tumour", percent(*(recall[name] for name in TUMOURS)), ""),
-        ("no tumour, predicted so", percent(recall["notumor"]), ""),
+        (
+            f"accuracy on the {int(every['images']):,} published test images",
+            percent(every["accuracy"]),
+            interval(every, "", 100),
+        ),
+        (
+            "… on the {:.0f} with a duplicate in the published training set, and the {:.0f} without".format(
+                leaked["images"], clean["images"]
+            ),
+            percent(leaked["accuracy"], clean["accuracy"]),
+            f"{interval(leaked, '', 100)}; {interval(clean, '', 100)}",
+        ),
+        (
+            "sensitivity: glioma, meningioma, pituitary tumour; no tumour, predicted so",
+            percent(*(recall[name] for name in (*TUMOURS, "notumor"))),
+            "",
+        ),
         (
             "held-back patients of LGG, {} slices with and {} without a tumour: AUROC".format(
                 lgg["tumour_images"], lgg["healthy_images"]
