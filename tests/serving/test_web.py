@@ -9,7 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 from made import dicom, nifti
 from PIL import Image
-from serving.tiny import CENTRES, tiny_probabilities, tiny_volume, write_tiny_model
+from serving.tiny import CENTRES, tiny_probabilities, tiny_series, tiny_volume, write_tiny_model
 
 from brain_tumor.data.catalog import CLASSES
 from brain_tumor.data.formats.pixels import Picture
@@ -44,6 +44,10 @@ def png(pixels):
 
 def flat(value):
     return np.full((40, 50), value, np.uint8)
+
+
+def form(contents):
+    return [("file", content) for content in contents]
 
 
 def test_an_answer_is_the_models_with_picture_and_map(client):
@@ -92,6 +96,59 @@ def test_each_volume_of_a_file_has_an_answer(client):
     assert [volume["volume_number"] for volume in two["volumes"]] == [0, 1]
     places = [(row["volume_number"], row["slice"]) for row in two["pictures"]]
     assert places == [(v, s) for v in (0, 1) for s in range(3)]
+
+
+def test_the_files_of_a_series_are_one_volume_in_any_order(client):
+    first, second, third, fourth = tiny_series(0.6, 0.2, 0.2, 0.2)
+
+    answer = client.post("/api/predict", files=form([third, first, fourth, second])).json()
+
+    assert [picture["slice"] for picture in answer["pictures"]] == [0, 1, 2, 3]
+    assert [picture["label"] for picture in answer["pictures"]] == ["notumor", "glioma", "glioma", "glioma"]
+    extent = {"slices": [1, 2, 3], "first": 1, "last": 3, "share": 0.75, "millimetres": 12}
+    assert (answer["volume"]["label"], answer["volume"]["extent"]) == ("glioma", extent)
+    assert answer["volumes"] == []
+
+
+def test_series_and_what_stands_alone_are_told_apart(client):
+    ill, healthy = tiny_series(0.2, 0.2), tiny_series(0.6, 0.6, 0.6, SeriesInstanceUID="1.2.4")
+    (localizer,) = tiny_series(0.6, ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
+    frames = dicom(np.full((2, 20, 20), 7, np.uint16), SeriesInstanceUID="1.2.3")
+
+    answer = client.post("/api/predict", files=form([ill[0], *healthy, localizer, ill[1], frames])).json()
+
+    assert answer["volume"] is None
+    assert [(one["volume_number"], one["label"]) for one in answer["volumes"][:2]] == [(0, "glioma"), (1, "notumor")]
+    assert [one["volume_number"] for one in answer["volumes"]] == [0, 1, 3]
+    places = [(one["volume_number"], one["slice"]) for one in answer["pictures"]]
+    assert places == [(0, 0), (0, 1), (1, 0), (1, 1), (1, 2), (2, None), (3, 0), (3, 1)]
+
+
+@pytest.mark.parametrize(
+    ("broken", "reason"), [(png(flat(51)), "no DICOM file"), (tiny_series(0.2)[0][:-20], "cannot be read")]
+)
+def test_a_file_that_spoils_a_series_is_told_by_its_number(client, broken, reason):
+    first, _, third = tiny_series(0.2, 0.2, 0.2)
+    response = client.post("/api/predict", files=form([first, broken, third]))
+    assert response.status_code == 422
+    assert response.json()["detail"].startswith("file 2 of 3 ")
+    assert reason in response.json()["detail"]
+
+
+def test_of_a_large_volume_only_some_slices_come_with_pictures(client, monkeypatch):
+    monkeypatch.setattr(web, "SHOWN", 3)
+    content = nifti(tiny_volume(*[0.2] * 9), (1, 1, 3))
+    pictures = client.post("/api/predict?images=true", content=content).json()["pictures"]
+    assert [one["slice"] for one in pictures if one["picture"]] == [0, 4, 8]
+    assert [one["slice"] for one in pictures if one["heat_map"]] == [0, 4, 8]
+
+
+def test_where_no_class_is_likely_enough_the_prediction_set_is_empty(tmp_path):
+    model = write_tiny_model(tmp_path / "model.onnx", threshold=0.3)
+    with connected(create_app(Predictor(model))) as strict:
+        (answer,) = strict.post("/api/predict", content=png(flat(76))).json()["pictures"]  # between two centres
+    assert answer["in_distribution"]
+    assert answer["prediction_set"] == []
 
 
 @pytest.mark.parametrize(
@@ -232,8 +289,8 @@ def test_a_file_in_a_form_gives_what_it_gives_as_the_body(client):
     ("sent", "reason"),
     [
         ({"data": {"file": "text"}, "files": {}, "headers": {"content-type": "multipart/form-data"}}, "form"),
-        ({"files": [("file", b"a"), ("file", b"b")]}, "the form has 2 files"),
-        ({"files": {"file": (None, "a field")}}, "the form has 0 files"),
+        ({"files": [("file", b"a"), ("file", b"b")]}, "file 1 of 2 is no DICOM"),
+        ({"files": {"file": (None, "a field")}}, "the form has no file"),
         ({"files": {"file": b""}}, "is empty"),
         ({"files": {"file": b"no picture"}}, "cannot be read"),
         ({"content": b"--x\r\nbroken", "headers": {"content-type": "multipart/form-data; boundary=x"}}, "form"),

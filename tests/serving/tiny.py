@@ -1,6 +1,7 @@
 """A stand-in for an exported model that is built in milliseconds and whose answers are known: brightness decides."""
 
 import numpy as np
+from made import dicom
 from onnx import TensorProto, helper, numpy_helper
 
 from brain_tumor.data.catalog import CLASSES
@@ -28,8 +29,29 @@ def tiny_volume(*centres):
     return values
 
 
-def write_tiny_model(path, reader=READER):
-    """OOD distances are standard deviations of the pixels, 0 to 1, with the threshold 0.3; the maps are the pixels."""
+def tiny_series(*centres, spacing=4, **elements):
+    """DICOM files of a series in order, one for each of `CENTRES` that is named."""
+    files = []
+    for number, centre in enumerate(centres):
+        values = np.full((20, 20), round(1000 * centre), np.uint16)
+        values[0, :10], values[0, 10:] = 0, 1000
+        header = {
+            "SeriesInstanceUID": "1.2.3",
+            "ImageOrientationPatient": [1, 0, 0, 0, 1, 0],
+            "ImagePositionPatient": [0, 0, spacing * number],
+            "InstanceNumber": number,
+            "WindowCenter": 500,
+            "WindowWidth": 1000,
+        }
+        files.append(dicom(values, **(header | elements)))
+    return files
+
+
+def write_tiny_model(path, reader=READER, threshold=0.9):
+    """OOD distances are standard deviations of the pixels, 0 to 1, with the threshold 0.3; the maps are the pixels.
+
+    `threshold` is that of the prediction sets.
+    """
     constants = {
         "scale": np.float32(255),
         "centres": np.array([CENTRES], np.float32),
@@ -71,7 +93,7 @@ def write_tiny_model(path, reader=READER):
     exported = Exported(
         classes=CLASSES,
         reader=reader,
-        prediction_sets={"0.95": (0.9, 0.9, 0.9, 0.9)},
+        prediction_sets={"0.95": (threshold,) * len(CLASSES)},
         ood_threshold=0.3,
         precision="fp32",
     )

@@ -18,6 +18,7 @@ from brain_tumor.data.formats.decoding import pictures
 from brain_tumor.data.formats.pixels import Picture
 from brain_tumor.data.images import Reader
 from brain_tumor.errors import UserError
+from brain_tumor.serving.inputs import sent_together
 from brain_tumor.serving.reading import read
 
 PROCESSES = 4
@@ -56,7 +57,7 @@ class Decoders:
         """The pictures of a file.
 
         Args:
-            content: a file, or a form with one.
+            content: a file, or a form with one, or with the DICOM files of a series.
             content_type: as the request has it; a form is recognised by it.
 
         Raises:
@@ -107,14 +108,16 @@ def _limit(memory: int) -> None:
 
 def _read(reader: Reader, content: bytes | bytearray, content_type: str) -> list[Picture]:
     form = content_type.lower().startswith("multipart/form-data")
-    return read(reader, NAME, pictures(NAME, _sent(content, content_type) if form else content, DECODED))
+    first, *others = _sent(content, content_type) if form else [content]
+    found = sent_together([bytes(first), *others], DECODED) if others else pictures(NAME, first, DECODED)
+    return read(reader, NAME, found)
 
 
-def _sent(content: bytes | bytearray, content_type: str) -> bytes:
-    """The one file of a form.
+def _sent(content: bytes | bytearray, content_type: str) -> list[bytes]:
+    """The files of a form, at least one.
 
     Raises:
-        UserError: no form, or none or several files in it.
+        UserError: no form, or no file in it.
     """
     files: list[File] = []
     try:
@@ -126,7 +129,8 @@ def _sent(content: bytes | bytearray, content_type: str) -> bytes:
         parser.finalize()
     except FormParserError as error:
         raise UserError(f"the form cannot be read ({error}): send the file as the body") from None
-    if len(files) != 1:
-        raise UserError(f"the form has {len(files)} files: send one")
-    files[0].file_object.seek(0)
-    return files[0].file_object.read()
+    if not files:
+        raise UserError("the form has no file: send one")
+    for file in files:
+        file.file_object.seek(0)
+    return [file.file_object.read() for file in files]

@@ -1,22 +1,34 @@
 """What is read as one: a file, or the DICOM files of a series, which are one volume."""
 
+import contextlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from brain_tumor.data.catalog import IMAGE_SUFFIXES
 from brain_tumor.data.formats.decoding import pictures, read_bytes, slice_of
-from brain_tumor.data.formats.dicom import Slice
+from brain_tumor.data.formats.dicom import Slice, dicom_slice, is_dicom
 from brain_tumor.data.formats.pixels import Picture
+from brain_tumor.errors import UserError
 
 SUFFIXES = IMAGE_SUFFIXES | {".nii", ".nii.gz"}
 """What files that are read are mostly called; they are told by content."""
 
 SAME_DIRECTION = 0.01
 """Largest difference between the directions of slices of one volume."""
+
+HEAD = 1024
+"""Bytes of a file by which it is told whether it is DICOM."""
+
+Key = TypeVar("Key", Path, int)
+"""What tells the files of a group apart: where they are, or their number among those that were sent together."""
+
+Group = list[tuple[Slice | None, Key]]
+"""Files that are read as one, and what they say of their series."""
 
 
 @dataclass(frozen=True)
@@ -57,18 +69,52 @@ def sources(paths: Iterable[Path]) -> list[Source]:
     Returns:
         Sources in the order of their first files.
     """
-    groups: list[list[tuple[Slice | None, Path]]] = []
-    volumes: defaultdict[tuple[str, str], list[list[tuple[Slice | None, Path]]]] = defaultdict(list)
-    for path in paths:
-        found = slice_of(path)
+    return _named(_grouped((slice_of(path), path) for path in paths))
+
+
+def sent_together(contents: Sequence[bytes], most: int) -> Iterator[Picture]:
+    """The pictures of DICOM files that were sent together, grouped as `sources` does it.
+
+    Where that makes several sources, each is a volume with a number, in the order of their first files.
+
+    Args:
+        contents: of the files, at least one.
+        most: bytes that decoding a file may take.
+
+    Raises:
+        UserError: a file is no DICOM; or as `pictures`, for the first file that cannot be read.
+    """
+    names = [f"file {number} of {len(contents)}" for number in range(1, len(contents) + 1)]
+    for name, content in zip(names, contents, strict=True):
+        if not is_dicom(content[:HEAD]):
+            raise UserError(f"{name} is no DICOM file, and only these are read together: send it by itself")
+    groups = _grouped((_slice_in(content), number) for number, content in enumerate(contents))
+    for volume, group in enumerate(groups):
+        spacing = _spacing(group)
+        for frame, number in enumerate(_ordered(group)):
+            for picture in pictures(names[number], contents[number], most):
+                placed = picture if len(group) == 1 else replace(picture, frame=frame, spacing=spacing)
+                yield placed if len(groups) == 1 else replace(placed, volume=volume)
+
+
+def _slice_in(content: bytes) -> Slice | None:
+    with contextlib.suppress(Exception):  # reading the file as a picture tells what is wrong with it
+        return dicom_slice(content)
+    return None
+
+
+def _grouped(files: Iterable[tuple[Slice | None, Key]]) -> list[Group[Key]]:
+    groups: list[Group[Key]] = []
+    volumes: defaultdict[tuple[str, str], list[Group[Key]]] = defaultdict(list)
+    for found, key in files:
         alike = volumes[found.series, found.modality] if found else []
         group = next((group for group in alike if _same_direction(group[0][0], found)), None)
         if group is None:
             group = []
             groups.append(group)
             alike.append(group)
-        group.append((found, path))
-    return _named(groups)
+        group.append((found, key))
+    return groups
 
 
 def _same_direction(one: Slice | None, other: Slice | None) -> bool:
@@ -76,7 +122,7 @@ def _same_direction(one: Slice | None, other: Slice | None) -> bool:
     return len(first) == len(second) and bool(np.allclose(first, second, rtol=0, atol=SAME_DIRECTION))
 
 
-def _named(groups: Sequence[Sequence[tuple[Slice | None, Path]]]) -> list[Source]:
+def _named(groups: Sequence[Group[Path]]) -> list[Source]:
     named: list[Source] = []
     taken: Counter[str] = Counter()
     for group in groups:
@@ -90,14 +136,14 @@ def _named(groups: Sequence[Sequence[tuple[Slice | None, Path]]]) -> list[Source
     return named
 
 
-def _spacing(group: Sequence[tuple[Slice | None, Path]]) -> float | None:
+def _spacing(group: Group[Key]) -> float | None:
     places = [slice_.place for slice_, _ in group if slice_ and slice_.place is not None]
     return (max(places) - min(places)) / (len(group) - 1) or None if len(places) == len(group) else None
 
 
-def _ordered(group: Sequence[tuple[Slice | None, Path]]) -> tuple[Path, ...]:
-    known = [(slice_, path) for slice_, path in group if slice_]
+def _ordered(group: Group[Key]) -> tuple[Key, ...]:
+    if len(group) == 1:
+        return (group[0][1],)
+    known = [(slice_, key) for slice_, key in group if slice_]
     placed = all(slice_.place is not None for slice_, _ in known)
-    return tuple(
-        path for _, path in sorted(known, key=lambda row: ((row[0].place or 0) * placed, row[0].number, row[1]))
-    )
+    return tuple(key for _, key in sorted(known, key=lambda row: ((row[0].place or 0) * placed, row[0].number, row[1])))

@@ -238,7 +238,10 @@ def create_app(
     async def predict(
         request: Request, images: bool = Query(False, description="send pictures and heat maps too")
     ) -> FileAnswer:
-        """Predict one file, sent as the body or in a form: JPEG, PNG, TIFF, BMP, WebP, DICOM or NIfTI."""
+        """Predict one file, sent as the body or in a form: JPEG, PNG, TIFF, BMP, WebP, DICOM or NIfTI.
+
+        A form may have several files where all are DICOM: the slices of a series are read as one volume.
+        """
         try:
             with room.held() as take:
                 content = await _body(request, upload_seconds, take)
@@ -295,12 +298,14 @@ async def _defect(_: Request, __: Exception) -> Response:
 
 FILE = {"type": "string", "format": "binary"}
 
+FILES = {"oneOf": [FILE, {"type": "array", "items": FILE}]}
+
 BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {
             "application/octet-stream": {"schema": FILE},
-            "multipart/form-data": {"schema": {"type": "object", "properties": {"file": FILE}, "required": ["file"]}},
+            "multipart/form-data": {"schema": {"type": "object", "properties": {"file": FILES}, "required": ["file"]}},
         },
     }
 }
