@@ -3,6 +3,7 @@ import base64
 import io
 import re
 import socket
+from importlib.resources import files
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from serving.tiny import CENTRES, tiny_probabilities, tiny_series, tiny_volume, 
 from brain_tumor.data.catalog import CLASSES
 from brain_tumor.data.formats.pixels import Picture
 from brain_tumor.data.images import Reader
+from brain_tumor.download.phantom.plan import plan_phantom
+from brain_tumor.download.phantom.slice import draw_slice
 from brain_tumor.serving import web
 from brain_tumor.serving.batching import Batcher
 from brain_tumor.serving.predictor import Predictor
@@ -264,7 +267,7 @@ def test_no_page_of_another_site_can_post(client, headers, status):
     assert client.get("/", headers=headers).status_code == 200  # links may lead here
 
 
-@pytest.mark.parametrize("path", ["/", "/api/health", "/api/model", "/openapi.json"])
+@pytest.mark.parametrize("path", [*web.PAGE, "/api/health", "/api/model", "/openapi.json"])
 def test_head_is_answered_as_get_is(client, path):
     head, get = client.head(path), client.get(path)
     assert head.status_code == get.status_code == 200
@@ -311,9 +314,9 @@ def test_below_a_path_pages_and_addresses_are_right(model, root_path):
             assert made.post(f"{prefix}/api/predict", content=png(flat(51))).status_code == 200
         assert made.get(root_path, follow_redirects=True).url.path == f"{root_path}/"
         assert made.get("/openapi.json").json()["servers"] == [{"url": root_path}]
-    page = made.get("/").text
-    assert 'fetch("api/predict' in page
-    assert not re.search(r"""(?:src|href|action)=["']?/""", page)
+    page, script = made.get("/").text, made.get("/serve.js").text
+    assert 'fetch("api/predict' in script
+    assert not re.search(r"""(?:src|href|action)=["']?/|(?:from|fetch\() *["']/""", page + script)
 
 
 def test_a_defect_is_500_with_the_headers_of_all_answers(model, monkeypatch):
@@ -328,15 +331,39 @@ def test_a_defect_is_500_with_the_headers_of_all_answers(model, monkeypatch):
 def test_page_and_description_need_nothing_from_elsewhere(client):
     page = client.get("/")
     assert "This is no diagnosis" in page.text
-    assert "http://" not in page.text
-    assert "https://" not in page.text
+    for address, (_, kind) in web.PAGE.items():
+        response = client.get(address)
+        assert response.headers["content-type"].startswith(kind)
+        assert b"http://" not in response.content
+        assert b"https://" not in response.content
     assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert "unsafe" not in page.headers["content-security-policy"]
+    assert not re.search(r"<style|\bstyle=|\bon\w+=|<script(?! src=)", page.text)  # the policy forbids it
     assert client.get("/docs").status_code == 404
 
     operation = client.get("/openapi.json").json()["paths"]["/api/predict"]["post"]
     assert "application/octet-stream" in operation["requestBody"]["content"]
     assert {"200", "408", "413", "422", "503"} <= set(operation["responses"])
     assert client.get("/api/model").json()["classes"] == list(CLASSES)
+
+
+def test_the_page_has_all_files_that_are_installed_for_it():
+    folder = files("brain_tumor.serving").joinpath("templates")
+    assert {file.name for file in folder.iterdir()} == {name for name, _ in web.PAGE.values()}
+
+
+def test_the_example_is_a_slice_of_the_phantom_and_of_nobody(client):
+    content = client.get("/example.png").content
+    file = next(file for file in plan_phantom(1, 16, clean=True) if file.place == (8, 0, 1))
+    drawn = Image.fromarray(draw_slice(file, 1)[0])
+    drawn.thumbnail((200, 200), Image.Resampling.LANCZOS)
+
+    shown = Image.open(io.BytesIO(content))
+
+    assert len(content) < 25_000
+    assert shown.info == {}
+    assert shown.size == drawn.size
+    assert np.abs(np.asarray(shown, float) - np.asarray(drawn, float)).mean() < 1
 
 
 def test_requests_that_come_together_are_one_batch_and_get_their_own_answers(model):

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import uvicorn
 from fastapi import FastAPI, HTTPException, Query, Request, Response
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import JSONResponse
 from PIL import Image
 from pydantic import BaseModel
 from starlette.datastructures import Headers
@@ -40,8 +40,8 @@ MAX_UPLOAD = 64_000_000
 UPLOAD_SECONDS = 30
 """A request that has not come in whole by then is dropped."""
 
-SHOWN = 24
-"""Of a volume so many slices, evenly spaced, come with pictures."""
+SHOWN = 256
+"""So many pictures of a file, evenly spaced, come with what is seen in them: about 30 kB each."""
 
 CONNECTIONS = 256
 
@@ -55,11 +55,21 @@ LOOPBACK = "127.0.0.1"
 
 HEADERS = {
     "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+
+PAGE = {
+    "/": ("serve.html", "text/html"),
+    "/serve.js": ("serve.js", "text/javascript"),
+    "/viewer.js": ("viewer.js", "text/javascript"),
+    "/download.js": ("download.js", "text/javascript"),
+    "/serve.css": ("serve.css", "text/css"),
+    "/example.png": ("example.png", "image/png"),
+}
+"""Addresses of the page and what it loads, with their files in `templates/` and the types of these."""
 
 
 class PictureAnswer(BaseModel):
@@ -187,7 +197,6 @@ def create_app(
     """
     batcher, decoders = Batcher(predictor), Decoders(predictor.exported.reader)
     room = Room(HELD)
-    page = files("brain_tumor.serving").joinpath("templates", "serve.html").read_text(encoding="utf-8")
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -217,10 +226,8 @@ def create_app(
         response.headers.update(HEADERS)
         return response
 
-    @app.head("/", include_in_schema=False)
-    @app.get("/", include_in_schema=False)
-    async def index() -> HTMLResponse:
-        return HTMLResponse(page)
+    for address, (name, kind) in PAGE.items():
+        app.add_route(address, _page_file(name, kind), ["GET", "HEAD"], include_in_schema=False)
 
     @app.head("/api/health", include_in_schema=False)
     @app.get("/api/health")
@@ -255,6 +262,15 @@ def create_app(
         return await asyncio.to_thread(_answer, predictor, prepared, predictions, images)
 
     return app
+
+
+def _page_file(name: str, kind: str) -> Callable[[Request], Awaitable[Response]]:
+    content = files("brain_tumor.serving").joinpath("templates", name).read_bytes()
+
+    async def endpoint(_: Request) -> Response:
+        return Response(content, media_type=kind)
+
+    return endpoint
 
 
 def is_own_host(header: str, host: str) -> bool:
