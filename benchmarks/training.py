@@ -8,10 +8,15 @@ sides train for all epochs and report the validation accuracy of the best one.
 
 Ours is all that `dvc repro` does for it: the augment stage, the features, the training. The rerun has another learning
 rate, as a user tries next, and finds arrays and features there.
+
+    python benchmarks/training.py --accelerator gpu --batch-size 128
+
+instead trains all layers on a GPU, with the images of `data/arrays`, and says how well the GPU is used.
 """
 
 import argparse
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -20,6 +25,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from gpu_training import measure
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
@@ -41,14 +47,19 @@ from brain_tumor.training.task import optimizer_of, scheduler_of
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("raw", type=Path, help="folder with images, as the download stage leaves it")
-    parser.add_argument("split", type=Path, help="data/split.csv")
+    parser.add_argument("raw", type=Path, nargs="?", default=Path("data/raw"), help="folder with the images")
+    parser.add_argument("split", type=Path, nargs="?", default=Path("data/split.csv"), help="data/split.csv")
     parser.add_argument("--images", type=int, help="originals, a random sample; by default all")
     parser.add_argument("--epochs", type=int, help="by default train.epochs")
     parser.add_argument("--trainable", help="the layers that are trained, by default train.trainable")
     parser.add_argument("--weights", type=Path, default=cache_folder(), help="where downloaded weights are kept")
+    parser.add_argument("--accelerator", choices=["cpu", "gpu"], default="cpu", help="gpu: how well it is used")
+    parser.add_argument("--batch-size", type=int, help="with --accelerator gpu, by default train.batch_size")
     arguments = parser.parse_args()
     params = load_params()
+    if arguments.accelerator == "gpu":
+        on_gpu(params, arguments.batch_size or params.train.batch_size)
+        return
     # Synthetic tumours are none of the plain loop's transforms, so neither side has them.
     params = params.model_copy(update={"augment": params.augment.model_copy(update={"synthetic_tumours": 0})})
     wanted = {"trainable": arguments.trainable, "epochs": arguments.epochs}
@@ -71,6 +82,15 @@ def main() -> None:
     print(f"{len(arrays.train):,} training images, {train.epochs} epochs, {os.cpu_count()} cores")
     print(f"{train.backbone}, trained: {train.trainable}")
     print(f"faster from an empty cache: {plain / first:.1f} times; on a rerun: {plain / again:.1f} times")
+
+
+def on_gpu(params: Params, batch_size: int) -> None:
+    """How well a GPU is used, printed; exit status 2 where there is none."""
+    if not torch.cuda.is_available():
+        print("error: --accelerator gpu: torch finds no GPU on this machine", file=sys.stderr)
+        sys.exit(2)
+    train = params.train.model_copy(update={"batch_size": batch_size, "precision": "bf16"})
+    print(measure(open_arrays(Path("data/arrays")), train, params.seed, torch.device("cuda")))
 
 
 def timed(name: str, work: Callable[[], float]) -> float:
