@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from lightning.pytorch.profilers import Profiler
-from torch.autograd import DeviceType
 from torch.utils.flop_counter import FlopCounterMode
 
 from brain_tumor.data.arrays import Arrays
@@ -96,7 +95,7 @@ def shares(events: Any, device: str, seconds: float) -> Mapping[str, float]:
     times = dict.fromkeys([*GROUPS, "elementwise, rest"], 0.0)
     for event in events:
         # An operator has the time of the kernels that it starts; these are listed once more as events of the device.
-        if event.device_type == DeviceType.CPU:
+        if event.device_type.name == "CPU":
             spent = event.self_cpu_time_total if device == "cpu" else event.self_device_time_total
             fits = [group for group, parts in GROUPS.items() if any(part in event.key.lower() for part in parts)]
             times[[*fits, "elementwise, rest"][0]] += spent / 1e6 / seconds
