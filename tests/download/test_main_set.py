@@ -481,6 +481,45 @@ def test_masks_beside_pictures_become_outlines_and_no_pictures(project, own):
     np.testing.assert_array_equal(outline_mask(outlines["Training/glioma/1.png"], 20, 24), mask > 0)
 
 
+@pytest.mark.parametrize("names", [["1_MASK.png"], ["1-mask.png"], ["1_mask_1.png", "1_mask_2.png"]])
+def test_masks_are_called_as_people_call_them_and_several_are_one(project, own, names):
+    mask = np.zeros((20, 24), np.uint8)
+    mask[5:12, 6:18] = 255
+    for number, name in enumerate(names):
+        part = mask.copy()
+        part[: 8 * number] = 0
+        part[8 + 12 * number + 12 * (len(names) == 1) :] = 0
+        Image.fromarray(part).save(own / "Training" / "glioma" / name)
+
+    project.download(dataset=str(own))
+
+    (outline,) = read_outlines(project.raw).values()
+    np.testing.assert_array_equal(outline_mask(outline, 20, 24), mask > 0)
+
+
+def test_a_mask_of_another_shape_than_its_picture_is_named(project, own):
+    Image.new("L", (9, 20), 255).save(own / "Training" / "glioma" / "1_mask.png")
+
+    assert "1_mask.png has 9 x 20 pixels, its picture 24 x 20: write it at that size" in project.refusal(
+        dataset=str(own)
+    )
+
+
+def test_a_name_that_is_no_text_is_named(project, own):
+    content = (own / "Training" / "glioma" / "1.png").read_bytes()
+    (own / "Training" / "glioma" / os.fsdecode(b"\xff.png")).write_bytes(content)
+
+    assert "is not in UTF-8: rename it" in project.refusal(dataset=str(own))
+
+
+def test_images_that_training_does_not_read_are_named(project, own):
+    for path in sorted(own.rglob("*.*")):
+        path.rename(path.with_suffix(".gif"))
+
+    assert "holds no images (.bmp, " in (text := project.refusal(dataset=str(own)))
+    assert "but Testing/glioma/0.gif: expected them in folders glioma" in text
+
+
 def test_a_mask_that_cannot_be_read_is_named(project, own):
     (own / "Training" / "glioma" / "1_mask.png").write_bytes(b"")
 

@@ -178,7 +178,7 @@ def test_folders_of_classes_alone_need_grouped(catalog, pairs):
 def test_too_few_images_are_named(catalog, pairs):
     few = catalog.groupby(["folder", "class"]).head(2).reset_index(drop=True)
 
-    with pytest.raises(UserError, match="a class has fewer than 5 groups of duplicates or patients: add images"):
+    with pytest.raises(UserError, match=r"glioma has 4 groups of duplicates or patients, split\.protocol needs 5: add"):
         assign(few, pairs.iloc[:0], None, parameters(protocol="grouped"), 1)
 
 

@@ -20,8 +20,8 @@ from brain_tumor.errors import UserError
 
 _logger = logging.getLogger(__name__)
 
-_MASK = "_mask"
-"""How the name of a picture's mask ends: `7_mask.png` beside `7.jpg`."""
+_MASK = re.compile(r"[ _-]mask([ _-]?\d+)?$", re.IGNORECASE)
+"""How the name of a picture's mask ends: `7_mask.png` beside `7.jpg`, or several, `7_mask_1.png`."""
 
 _NO_TUMOUR = frozenset({"no", "healthy", "normal"})
 """Names of the class without a tumour, less `tumor`, in lower case and without spaces."""
@@ -55,7 +55,12 @@ def image_targets(tree: Tree, classes: Mapping[str, str] = {}) -> dict[str, str]
     unknown = sorted({PurePosixPath(target).parent.name for target in targets.values()} - {*CLASSES})
     if unknown:
         names, known = ", ".join(unknown), ", ".join(CLASSES)
-        raise UserError(f"{tree.path}: unknown class folders: {names}: map each to one of {known} in download.classes")
+        raise UserError(
+            f"{tree.path}: unknown class folders: {names}: map each to one of {known} in download.classes; "
+            "every class needs images"
+        )
+    if strange := next((name for name in targets if not _is_unicode(name)), None):
+        raise UserError(f"{tree.path}: the name of {strange} is not in UTF-8: rename it")
     places: dict[str, str] = {}
     for name, target in targets.items():
         if (other := places.setdefault(target, name)) != name:
@@ -70,7 +75,7 @@ def mask_targets(names: Iterable[str]) -> dict[str, str]:
     return {
         str(path): pictures[own]
         for path in paths
-        if path.stem.endswith(_MASK) and (own := str(path.with_suffix("")).removesuffix(_MASK)) in pictures
+        if _MASK.search(path.stem) and (own := _MASK.sub("", str(path.with_suffix("")))) in pictures
     }
 
 
@@ -98,6 +103,10 @@ def roots(names: Iterable[str], classes: Mapping[str, str] = {}) -> list[PurePos
     return sorted(root for root in found if found.isdisjoint(root.parents))
 
 
+def _is_unicode(name: str) -> bool:
+    return not any("\ud800" <= sign <= "\udfff" for sign in name)  # how Python keeps bytes that are no text
+
+
 def _folder_of(name: str) -> str | None:
     return next((folder for folder, names in FOLDER_NAMES.items() if name.lower() in names), None)
 
@@ -114,9 +123,10 @@ def _target(tree: Tree, path: PurePosixPath, classes: Mapping[str, str], publish
 def _root(tree: Tree, classes: Mapping[str, str]) -> PurePosixPath:
     found = roots(tree.names, classes)
     if not found:
+        other = f", but {min(tree.names)}" if tree.names else ""
         raise UserError(
-            f"{tree.path} holds no images: expected folders {', '.join(CLASSES)}, or {TRAINING} and {TESTING} "
-            "with these inside; download.classes maps other names"
+            f"{tree.path} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))}){other}: expected them in folders "
+            f"{', '.join(CLASSES)}, or {TRAINING} and {TESTING} with these inside; download.classes maps other names"
         )
     if len(found) > 1:
         raise UserError(f"{tree.path} holds several sets, {found[0]} and {found[1]}: name one of them")

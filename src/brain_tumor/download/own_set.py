@@ -1,10 +1,13 @@
 """A data set of one's own: copied under the names of the project, with masks beside pictures as outlines."""
 
 from collections.abc import Mapping
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from PIL import Image
 
 from brain_tumor.data.annotations import (
@@ -16,7 +19,7 @@ from brain_tumor.data.annotations import (
     read_slices,
 )
 from brain_tumor.data.catalog import ANNOTATIONS_FOLDER, read_catalog
-from brain_tumor.data.images import read_images
+from brain_tumor.data.images import decode, read_images
 from brain_tumor.download.archives import Tree, copy_files, named_as, open_tree
 from brain_tumor.download.layout import annotation_targets, image_targets, mask_targets
 from brain_tumor.errors import UserError
@@ -63,15 +66,10 @@ def check_annotations(folder: Path, source: Path) -> None:
 def _write_masks(tree: Tree, images: Mapping[str, str], folder: Path) -> None:
     """Add the outlines of masks beside pictures to the annotations; a mask that is empty but for specks has none."""
     rows = []
-    for name, picture in sorted(mask_targets(tree.names).items()):
-        if picture not in images:
-            continue
-        try:
-            with tree.open(name) as opened, Image.open(opened) as image:
-                mask = np.asarray(image.convert("L")) > 0
-        except (OSError, ValueError, Image.DecompressionBombError) as error:
-            raise UserError(f"{tree.path}: the mask {name} cannot be read ({error}): write it as PNG") from None
-        if outline := format_outline(outline_of(mask)):
+    pairs = sorted((picture, name) for name, picture in mask_targets(tree.names).items() if picture in images)
+    for picture, names in groupby(pairs, itemgetter(0)):
+        masks = [_read_mask(tree, name, folder / images[picture]) for _, name in names]
+        if outline := format_outline(outline_of(np.logical_or.reduce(masks))):
             rows.append((images[picture], outline))
     if rows:
         target = folder / ANNOTATIONS_FOLDER / OUTLINES_FILE
@@ -79,3 +77,23 @@ def _write_masks(tree: Tree, images: Mapping[str, str], folder: Path) -> None:
         if target.is_file():
             raise UserError(f"{tree.path} has both masks and {ANNOTATIONS_FOLDER}/{OUTLINES_FILE}: remove one")
         write_csv(target, table.sort_values("image"))
+
+
+def _read_mask(tree: Tree, name: str, picture: Path) -> NDArray[np.bool_]:
+    """(height, width), where the mask is white, at the size of its picture.
+
+    Raises:
+        UserError: it cannot be read, or has another shape than its picture.
+    """
+    try:
+        with tree.open(name) as opened, Image.open(opened) as image:
+            mask = image.convert("L")
+    except (OSError, ValueError, Image.DecompressionBombError):
+        raise UserError(f"{tree.path}: the mask {name} cannot be read: write it as PNG") from None
+    height, width = decode(picture).shape[:2]
+    if abs(mask.width * height - mask.height * width) > 0.02 * mask.height * width:
+        raise UserError(
+            f"{tree.path}: the mask {name} has {mask.width} x {mask.height} pixels, its picture {width} x {height}: "
+            "write it at that size"
+        )
+    return np.asarray(mask.resize((width, height), Image.Resampling.NEAREST)) > 0

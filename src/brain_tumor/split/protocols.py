@@ -175,7 +175,7 @@ def _cut_validation(split: pd.DataFrame, params: SplitParams, seed: int) -> None
         return
     train = np.flatnonzero(split["split"] == TRAIN)
     units = joined_by_patient(split) if params.protocol == "patient" else split["group"]
-    slices = min(VALIDATION_SLICES, _fewest_units(split.iloc[train], units.iloc[train]))
+    slices = min(VALIDATION_SLICES, int(_units_by_class(split.iloc[train], units.iloc[train]).min()))
     numbers = _stratified(split.iloc[train], units.iloc[train], slices, seed)
     chosen = numbers < min(max(1, round(params.validation * slices)), slices - 1)
     split.loc[split.index[train[chosen]], "split"] = VALIDATION
@@ -183,8 +183,10 @@ def _cut_validation(split: pd.DataFrame, params: SplitParams, seed: int) -> None
 
 def _stratified(images: pd.DataFrame, units: pd.Series, folds: int, seed: int) -> NDArray[np.int64]:
     """(images,), the number of the fold: units stay whole, classes and sizes are alike in all folds."""
-    if _fewest_units(images, units) < max(folds, 2):
-        raise UserError(f"split: a class has fewer than {max(folds, 2)} groups of duplicates or patients: add images")
+    known = _units_by_class(images, units)
+    if known.min() < max(folds, 2):
+        few = f"{known.idxmin()} has {known.min()} groups of duplicates or patients"
+        raise UserError(f"split: {few}, split.protocol needs {max(folds, 2)}: add images of other patients")
     numbers = np.empty(len(images), np.int64)
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     for number, (_, rows) in enumerate(splitter.split(images, images["class"], units)):
@@ -192,8 +194,8 @@ def _stratified(images: pd.DataFrame, units: pd.Series, folds: int, seed: int) -
     return numbers
 
 
-def _fewest_units(images: pd.DataFrame, units: pd.Series) -> int:
-    return int(units.groupby(images["class"]).nunique().min())
+def _units_by_class(images: pd.DataFrame, units: pd.Series) -> pd.Series:
+    return units.groupby(images["class"]).nunique()
 
 
 def _doubtful_labels(split: pd.DataFrame, slices: pd.DataFrame | None) -> pd.Series:
