@@ -103,3 +103,19 @@ def test_a_description_is_no_path_and_breaks_no_line(tmp_path):
     (source,) = sources(sorted(tmp_path.iterdir()))
 
     assert source.name == str(tmp_path / ".._t1\\x1b[31m_ax")
+
+
+@pytest.mark.parametrize(
+    "order", [range(10), [*range(0, 10, 2), *range(1, 10, 2)]], ids=["in turn", "one after another"]
+)
+def test_two_echoes_of_a_series_are_two_volumes(tmp_path, order):
+    for number, (place, echo) in enumerate([(slice_ // 2, slice_ % 2) for slice_ in order]):
+        write(tmp_path, f"{echo}{place}", 5 * place, 500, InstanceNumber=number)
+
+    first, second = sources(sorted(tmp_path.iterdir()))
+
+    assert [[path.name for path in source.paths] for source in (first, second)] == [
+        [f"{echo}{place}" for place in range(5)] for echo in (0, 1)
+    ]
+    assert [source.name for source in (first, second)] == [str(tmp_path / "T1 ax"), str(tmp_path / "T1 ax (2)")]
+    assert (first.spacing, second.spacing) == (5, 5)

@@ -59,8 +59,9 @@ class Source:
 def sources(paths: Iterable[Path]) -> list[Source]:
     """Group the files of a folder: the slices of a DICOM series are one source, every other file is one.
 
-    A series is what has one SeriesInstanceUID, modality and direction of slices; localizers are left out of it. Its
-    slices are ordered along their normal, or by number where a header does not tell their place. A file that cannot be
+    A series is what has one SeriesInstanceUID, modality and direction of slices; localizers are left out of it. Where
+    it has several pictures at a place, such as echoes, the first of each are one source, the second another. Its slices
+    are ordered along their normal, or by number where a header does not tell their place. A file that cannot be
     read is a source, so that reading it tells so.
 
     Args:
@@ -114,7 +115,20 @@ def _grouped(files: Iterable[tuple[Slice | None, Key]]) -> list[Group[Key]]:
             groups.append(group)
             alike.append(group)
         group.append((found, key))
-    return groups
+    return [part for group in groups for part in _repetitions(group)]
+
+
+def _repetitions(group: Group[Key]) -> list[Group[Key]]:
+    """The group; where it has several pictures at a place, such as echoes, the first of each, the second, and so on."""
+    if any(slice_ is None or slice_.place is None for slice_, _ in group):
+        return [group]
+    parts: defaultdict[int, Group[Key]] = defaultdict(list)
+    at: Counter[float] = Counter()
+    for slice_, key in sorted(group, key=lambda row: row[0].number if row[0] else 0):
+        place = round(slice_.place, 2) if slice_ and slice_.place is not None else 0.0
+        parts[at[place]].append((slice_, key))
+        at[place] += 1
+    return [group] if len(parts) == 1 else list(parts.values())
 
 
 def _same_direction(one: Slice | None, other: Slice | None) -> bool:
