@@ -107,6 +107,6 @@ def test_a_file_that_cannot_be_written_is_one_line(command, tmp_path, capsys):
     command.answer = raised.value
     assert cli.main(["probe"]) == 1
     assert capsys.readouterr().err.startswith(f"error: {tmp_path}/file/a\\nb: Not a directory")
-    command.answer = BrokenPipeError()  # names no file
-    with pytest.raises(BrokenPipeError):
+    command.answer = ConnectionResetError()  # names no file
+    with pytest.raises(ConnectionResetError):
         cli.main(["probe"])

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -290,3 +291,48 @@ def test_a_name_too_long_for_an_overlay_is_one_line_and_the_rest_goes_on(model, 
     assert err == f"error: {long}: no overlay (File name too long)\n"
     assert len(out.splitlines()) == 3
     assert len(list((folder / "maps").iterdir())) == 1
+
+
+PROGRAM = "import sys; from brain_tumor.serving.cli import main; sys.exit(main())"
+
+
+def test_who_has_read_enough_ends_it_without_a_word(model, tmp_path):
+    Image.new("L", (32, 32), 51).save(tmp_path / "1.png")
+    command = [sys.executable, "-c", PROGRAM, "predict", *[str(tmp_path)] * 40, "--model", str(model)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()  # as `head` does
+
+        assert process.wait(60) == 141
+        assert process.stderr.read() == b""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no disk that is always full")
+def test_output_that_goes_to_a_full_disk_is_one_line(model, tmp_path):
+    Image.new("L", (32, 32), 51).save(tmp_path / "1.png")
+    command = [sys.executable, "-c", PROGRAM, "predict", str(tmp_path), "--model", str(model)]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+
+    assert done.returncode == 1
+    assert (
+        done.stderr == "error: the output cannot be written: No space left on device: check the disk that it goes to\n"
+    )
+
+
+def test_a_named_pipe_holds_up_nothing(model, tmp_path, capsys):
+    os.mkfifo(tmp_path / "pipe.png")
+    Image.new("L", (32, 32), 51).save(tmp_path / "1.png")
+
+    assert cli.main(["predict", str(tmp_path), "--model", str(model)]) == 2
+    out, err = capsys.readouterr()
+    assert "1.png" in out
+    assert "pipe.png is no plain file" in err
+
+
+@pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n\x1a\n"])
+def test_a_model_that_is_none_is_one_line(tmp_path, content, capfd):
+    for name in ("other.onnx", "1.png"):
+        (tmp_path / name).write_bytes(content)
+
+    assert cli.main(["predict", str(tmp_path / "1.png"), "--model", str(tmp_path / "other.onnx")]) == 1
+    assert capfd.readouterr().err.startswith(f"error: {tmp_path}/other.onnx is no ONNX file: name a model")

@@ -1,8 +1,10 @@
 """The command `brain-tumor`."""
 
 import argparse
+import errno
 import importlib
 import io
+import os
 import sys
 from collections.abc import Sequence
 
@@ -29,24 +31,39 @@ EXTRAS = {"evaluate": "evaluate", "serve": "page"}
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status; an expected error is one line on stderr and 1, Ctrl-C 130.
 
+    Where what reads the output has had enough, as `head`, it ends without a word with the status of SIGPIPE, 141.
+
     Args:
         arguments: those after the program's name; by default the process's own.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: a name that it cannot encode ends no run
     try:
-        return _run(sys.argv[1:] if arguments is None else list(arguments))
+        status = _run(sys.argv[1:] if arguments is None else list(arguments))
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        _discard_output()
+        return 141
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except OSError as error:
         if (line := one_line(error)) is None:
-            raise
+            if error.errno not in (errno.ENOSPC, errno.EIO):
+                raise
+            _discard_output()
+            line = f"the output cannot be written: {error.strerror}: check the disk that it goes to"
         print(f"error: {line}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+
+
+def _discard_output() -> None:
+    """Let what is left to write go nowhere: Python would try again when it ends, and fail with a traceback."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(given: Sequence[str]) -> int:

@@ -21,6 +21,9 @@ OUTPUTS = ("probabilities", "maps", "ood_distances")
 IN_DISTRIBUTION_KEY, OOD_SCORE_KEY = "in_distribution", "ood_score"
 """Keys of JSON and CSV for `Prediction.in_distribution` and `Prediction.ood_score`."""
 
+ONNX_START = b"\x08"
+"""Every ONNX file begins with it: the tag of its first field, the version of the format."""
+
 
 class Exported(BaseModel):
     """What prediction must know of a model, kept in the metadata of its ONNX file.
@@ -79,6 +82,9 @@ class Engine:
         """
         if not path.is_file():
             raise UserError(f"{path} is no file: name a model that `brain-tumor export` wrote by --model")
+        with path.open("rb") as file:
+            if not file.read(1).startswith(ONNX_START):  # OpenVINO would tell on stderr what formats it tried
+                raise UserError(f"{path} is no ONNX file: name a model that `brain-tumor export` wrote by --model")
         core = openvino.Core()
         try:
             model = core.read_model(path)

@@ -99,6 +99,8 @@ def answers(predictor: Predictor, paths: Iterable[Path]) -> Iterator[Answer]:
 
 def is_overlay(path: Path) -> bool:
     """Whether a file is a PNG with the mark `OVERLAY`."""
+    if not path.is_file():  # to open a named pipe would wait for who writes into it
+        return False
     try:
         with path.open("rb") as file:
             return "\0".join(OVERLAY).encode() in file.read(128)
