@@ -5,6 +5,7 @@ python scripts/check_figures.py --write   # puts the figures of the last `dvc re
 """
 
 import json
+import os
 import re
 import sys
 from collections.abc import Hashable, Mapping
@@ -17,6 +18,7 @@ from brain_tumor.files import write_text
 
 Row = Mapping[Hashable, Any]
 
+os.chdir(Path(__file__).parent.parent)
 README, RESULTS = Path("README.md"), Path("docs/results.md")
 DUPLICATE = ("with", "without")
 TUMOURS = ("glioma", "meningioma", "pituitary")

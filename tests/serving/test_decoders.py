@@ -115,7 +115,9 @@ def serving(tmp_path, *arguments):
     """A server in a process of its own, and the address that it prints."""
     model = write_tiny_model(tmp_path / "model.onnx")
     command = [sys.executable, "-c", PROGRAM, "serve", "--port", "0", "--model", str(model), *arguments]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    (tmp_path / "temporary").mkdir()
+    variables = os.environ | {"TMPDIR": str(tmp_path / "temporary")}
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=variables)
     try:
         yield server, server.stdout.readline().split(" ")[0]
     finally:
@@ -167,7 +169,7 @@ def test_two_slow_files_hold_up_no_other_request(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
-def test_a_slow_file_holds_up_no_end_and_leaves_no_process(tmp_path, stop):
+def test_a_slow_file_holds_up_no_end_and_leaves_no_process_and_no_file(tmp_path, stop):
     with serving(tmp_path) as (server, address):
         assert ask(address)[0] == 200
         head = f"POST /api/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(SLOW)}\r\n\r\n".encode()
@@ -181,6 +183,7 @@ def test_a_slow_file_holds_up_no_end_and_leaves_no_process(tmp_path, stop):
             server.send_signal(stop)
             server.wait(10)
         assert time.monotonic() - start < 5
+        assert list((tmp_path / "temporary").iterdir()) == []
         end = time.monotonic() + 5
         while left := subprocess.run(["ps", "-o", "stat=", *map(str, below)], capture_output=True, text=True).stdout:
             if set(left.split()) <= {"Z"}:  # ended, and nobody has asked for their status

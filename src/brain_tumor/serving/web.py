@@ -6,7 +6,9 @@ import base64
 import functools
 import io
 import ipaddress
+import signal
 import socket
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from importlib.resources import files
@@ -134,6 +136,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve until interrupted; returns the exit status."""
+    # uvicorn ends what it serves and sends itself the signal again: ended by it Python would not clear away its files.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     root_path = "/" + args.root_path.strip("/") if args.root_path.strip("/") else ""
     with listening(args.host, args.port) as listener:
         app = create_app(Predictor(args.model), host=args.host, root_path=root_path)
@@ -343,7 +347,9 @@ async def _body(request: Request, seconds: float, take: Callable[[int], None]) -
         HTTPException: too large, too slow, or cut off.
         Full: all clients together have sent more than is held.
     """
-    too_large = HTTPException(413, f"the file is larger than {MAX_UPLOAD:,} bytes: send a smaller one")
+    too_large = HTTPException(
+        413, f"more than {MAX_UPLOAD:,} bytes in one request: `brain-tumor predict` reads larger ones"
+    )
     declared = request.headers.get("content-length", "0")
     if declared.isdigit() and int(declared) > MAX_UPLOAD:
         raise too_large

@@ -4,6 +4,7 @@
 import { csv, json, save } from "./download.js";
 import { byId, make, open, percent, volumesOf } from "./viewer.js";
 
+const MOST_BYTES = 64e6;  // of a request, as the server has it
 const SERIES_UID = /\x20\0\x0e\0(?:UI..|..\0\0)([\d.]+)/s;  // tag (0020,000E) of DICOM with its length and value
 
 const entries = [], rows = [], queue = [];
@@ -63,6 +64,8 @@ function tell(text) {
 async function ask(files) {
   const request = { method: "POST", body: files[0], headers: { "Content-Type": "application/octet-stream" } };
   if (files.length > 1) {
+    if (files.reduce((sum, file) => sum + file.size, 0) > MOST_BYTES)
+      throw new Error(`the ${files.length} files of this series have more than ${MOST_BYTES / 1e6} MB: use brain-tumor predict`);
     request.body = new FormData();
     for (const file of files) request.body.append("file", file, "file");  // without its name, which is not wanted
     delete request.headers;
