@@ -1,4 +1,5 @@
 import csv
+import errno
 import io
 import json
 import os
@@ -336,3 +337,16 @@ def test_a_model_that_is_none_is_one_line(tmp_path, content, capfd):
 
     assert cli.main(["predict", str(tmp_path / "1.png"), "--model", str(tmp_path / "other.onnx")]) == 1
     assert capfd.readouterr().err.startswith(f"error: {tmp_path}/other.onnx is no ONNX file: name a model")
+
+
+def test_a_full_disk_for_overlays_ends_no_predictions(model, tmp_path, capsys, monkeypatch):
+    for number in range(3):
+        Image.new("L", (32, 32), 51).save(tmp_path / f"{number}.png")
+    full = OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr(Image.Image, "save", lambda *_, **__: (_ for _ in ()).throw(full))
+
+    arguments = ["predict", str(tmp_path), "--model", str(model), "--heatmap", str(tmp_path / "maps"), "--json"]
+    assert cli.main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 3
+    assert err.count("no overlay") == err.count("No space left on device") + err.count("no space left") == 3

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from brain_tumor.errors import printable
+from brain_tumor.errors import UserError, printable
 from brain_tumor.explanation.heat import upsample
 from brain_tumor.figures.maps import blend
 from brain_tumor.files import atomic_file
@@ -74,9 +74,13 @@ def run(args: argparse.Namespace) -> int:
         if args.heatmap:
             try:
                 write_overlays(args.heatmap, number, answer)
-            except OSError as error:  # such as a name that is too long once it has a number
+            except (
+                OSError,
+                UserError,
+            ) as error:  # such as a full disk, or a name that is too long once it has a number
                 failed = True
-                print(f"error: {printable(answer.name)}: no overlay ({error.strerror})", file=sys.stderr)
+                reason = error.strerror if isinstance(error, OSError) else error
+                print(f"error: {printable(answer.name)}: no overlay ({reason})", file=sys.stderr)
     if not read and not failed:
         failed = True
         print("error: no pictures found: name files, or folders that hold some", file=sys.stderr)
@@ -100,7 +104,7 @@ def write_overlays(folder: Path, number: int, answer: Answer) -> None:
         answer: for the file; without predictions nothing is written.
 
     Raises:
-        OSError: a file cannot be written.
+        OSError, UserError: a file cannot be written.
     """
     mark = PngInfo()
     mark.add_text(*OVERLAY)
