@@ -60,7 +60,7 @@ def rows() -> list[str]:
         ),
         ("… sensitivity and specificity", percent(lgg["sensitivity"], lgg["specificity"]), ""),
         (
-            f"{br35h['tumour_images']:,} tumours of Br35H, a collection that it has never seen, predicted a tumour",
+            f"{br35h['tumour_images']:,} tumours of Br35H, none of whose tumours trained, predicted a tumour",
             percent(br35h["sensitivity"]),
             interval(br35h, "sensitivity_", 100),
         ),

@@ -26,7 +26,7 @@ from brain_tumor.serving.stream import OVERLAY, Answer, answers, expand
 UNREADABLE = 2
 """Exit status where files could not be read."""
 
-NO_DIAGNOSIS = "No diagnosis: a research tool, tested on one public collection of pictures."
+NO_DIAGNOSIS = "No diagnosis: a research tool, tested on few public collections of pictures."
 
 NOT_ALIKE = "not like the training images"
 
