@@ -19,7 +19,7 @@ from brain_tumor.files import write_text
 Row = Mapping[Hashable, Any]
 
 os.chdir(Path(__file__).parent.parent)
-README, RESULTS = Path("README.md"), Path("docs/results.md")
+README, RESULTS, HARDWARE = Path("README.md"), Path("docs/results.md"), Path("docs/hardware.md")
 DUPLICATE = ("with", "without")
 TUMOURS = ("glioma", "meningioma", "pituitary")
 TABLE = re.compile(r"(?<=\| what \| value \| 95 % interval \|\n\| --- \| --- \| --- \|\n)(\|[^\n]*\n)+")
@@ -102,6 +102,15 @@ def head_column() -> dict[str, str]:
     }
 
 
+def times() -> dict[str, str]:
+    """Milliseconds an image, one by one and in batches, of the table of docs/hardware.md, by its first column."""
+    ways = pd.read_csv("benchmarks/inference.csv").set_index("way")["milliseconds_an_image"]
+    files = {"`model.onnx`": "model.onnx", "`vgg16.onnx`, INT8": "vgg16.onnx"}
+    return {
+        label: f"{ways[f'{name}, one by one']:.1f} | {ways[f'{name}, batches']:.1f}" for label, name in files.items()
+    }
+
+
 def metrics(stage: str) -> Any:
     return json.loads(Path(f"metrics/{stage}.json").read_text(encoding="utf-8"))
 
@@ -134,16 +143,23 @@ def expected() -> dict[Path, str]:
     Raises:
         LookupError: a text has no such table or row.
     """
-    readme, results = (path.read_text(encoding="utf-8") for path in (README, RESULTS))
+    readme, results, hardware = (path.read_text(encoding="utf-8") for path in (README, RESULTS, HARDWARE))
     if not TABLE.search(readme):
         raise LookupError(f"{README} has no table of results")
     made = "".join(rows())
     for label, value in head_column().items():
-        line = re.compile(rf"(?<=\n)(\| {re.escape(label)} \|[^|\n]*\|)[^|\n]*\|\n")
-        if not line.search(results):
-            raise LookupError(f"{RESULTS} has no row {label!r}")
-        results = line.sub(lambda match, value=value: f"{match[1]} {value} |\n", results)  # type: ignore[misc]
-    return {README: TABLE.sub(lambda _: made, readme), RESULTS: results}
+        results = with_cells(results, rf"(\| {re.escape(label)} \|[^|\n]*\|)[^|\n]*", value, label)
+    for label, value in times().items():
+        hardware = with_cells(hardware, rf"(\| {re.escape(label)} \|)[^|\n]*\|[^|\n]*", value, label)
+    return {README: TABLE.sub(lambda _: made, readme), RESULTS: results, HARDWARE: hardware}
+
+
+def with_cells(text: str, cells: str, value: str, label: str) -> str:
+    """The text with the cells of one row replaced; `cells` is a pattern whose first group stands before them."""
+    changed, count = re.subn(rf"(?<=\n){cells}\|", lambda match: f"{match[1]} {value} |", text)
+    if count != 1:
+        raise LookupError(f"{count} rows {label!r} in docs/, expected 1")
+    return changed
 
 
 def main() -> int:

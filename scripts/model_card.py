@@ -153,10 +153,9 @@ Reported as not like the training images: {not_like}.
 
 ## Limits
 
-See the README's. A distance between features decides whether an image is like the training images; 99 % of the
-validation images pass. It stops empty images, noise and most photographs (of eleven that were tried a portrait passes
-with EfficientNet-Lite0); an abdomen in MR may pass. DICOM files of another modality are recognised by their header.
-The prediction sets promise 95 % for images exchangeable with those of validation.
+See the README's. A distance between features decides whether an image is like the training images; 99 % of validation
+pass. It stops empty images, noise and most photographs (a portrait passes with EfficientNet-Lite0); an abdomen in MR
+may pass. The prediction sets promise 95 % for images exchangeable with those of validation.
 
 ## Licences
 
