@@ -181,7 +181,7 @@ def test_too_large_is_refused_declared_or_not(client, monkeypatch):
     for content in (b"x" * 10_001, chunks()):
         response = client.post("/api/predict", content=content)
         assert response.status_code == 413
-        assert "larger than" in response.json()["detail"]
+        assert "more than 10,000 bytes in one request" in response.json()["detail"]
 
 
 def test_uploads_that_together_take_too_much_room_are_told_to_come_again(client, model, monkeypatch):

@@ -152,7 +152,9 @@ def _named(groups: Sequence[Group[Path]]) -> list[Source]:
 
 def _spacing(group: Group[Key]) -> float | None:
     places = [slice_.place for slice_, _ in group if slice_ and slice_.place is not None]
-    return (max(places) - min(places)) / (len(group) - 1) or None if len(places) == len(group) else None
+    if len(group) == 1 or len(places) < len(group):
+        return None
+    return (max(places) - min(places)) / (len(group) - 1) or None
 
 
 def _ordered(group: Group[Key]) -> tuple[Key, ...]:
