@@ -12,6 +12,7 @@ import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -115,14 +116,15 @@ def serving(tmp_path, *arguments):
     """A server in a process of its own, and the address that it prints."""
     model = write_tiny_model(tmp_path / "model.onnx")
     command = [sys.executable, "-c", PROGRAM, "serve", "--port", "0", "--model", str(model), *arguments]
-    (tmp_path / "temporary").mkdir()
-    variables = os.environ | {"TMPDIR": str(tmp_path / "temporary")}
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=variables)
-    try:
-        yield server, server.stdout.readline().split(" ")[0]
-    finally:
-        server.kill()
-        server.communicate()
+    with TemporaryDirectory() as temporary:  # a short path, as those of sockets must be
+        variables = os.environ | {"TMPDIR": temporary}
+        server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=variables)
+        server.temporary = Path(temporary)
+        try:
+            yield server, server.stdout.readline().split(" ")[0]
+        finally:
+            server.kill()
+            server.communicate()
 
 
 def ask(address, method="POST", path="/api/predict", content=GOOD):
@@ -183,7 +185,7 @@ def test_a_slow_file_holds_up_no_end_and_leaves_no_process_and_no_file(tmp_path,
             server.send_signal(stop)
             server.wait(10)
         assert time.monotonic() - start < 5
-        assert list((tmp_path / "temporary").iterdir()) == []
+        assert list(server.temporary.iterdir()) == []
         end = time.monotonic() + 5
         while left := subprocess.run(["ps", "-o", "stat=", *map(str, below)], capture_output=True, text=True).stdout:
             if set(left.split()) <= {"Z"}:  # ended, and nobody has asked for their status
