@@ -10,6 +10,7 @@ to end. Reads memory, with that of the processes that decode, from /proc, so it 
 
 import argparse
 import contextlib
+import functools
 import http.client
 import itertools
 import json
@@ -37,10 +38,9 @@ GROWTH = 1.1
 
 
 class Tally:
-    """Outcomes of all requests, seconds of the good ones, and the files that nothing may come of."""
+    """Outcomes of all requests, and seconds of the good ones."""
 
     def __init__(self) -> None:
-        self.bombs: list[bytes] = []
         self.latencies: list[float] = []
         self.outcomes: Counter[tuple[str, bool]] = Counter()
         self._lock = threading.Lock()
@@ -58,6 +58,8 @@ def main() -> int:
     parser.add_argument("--clients", type=int, default=32)
     parser.add_argument("--bombs", type=Path, help="a folder of files that the server must refuse")
     args = parser.parse_args()
+    if args.bombs:
+        BAD[7].append(functools.partial(bomb, [path.read_bytes() for path in sorted(args.bombs.iterdir())]))
     every = list(expand([args.folder]))
     contents = [path.read_bytes() for path in every[:: max(1, len(every) // IMAGES)][:IMAGES]]
     with socket.socket() as probe:
@@ -69,7 +71,6 @@ def main() -> int:
     try:
         wait_for(server, port)
         tally, memory = Tally(), list[float]()
-        tally.bombs = [path.read_bytes() for path in sorted(args.bombs.iterdir())] if args.bombs else []
         end = time.monotonic() + args.seconds
         clients = [
             threading.Thread(target=client, args=(number, port, contents, end, tally)) for number in range(args.clients)
@@ -153,14 +154,14 @@ def gone(port: int, content: bytes, _: random.Random, tally: Tally) -> None:
     tally.add("gone", "left", True)
 
 
-def bomb(port: int, _: bytes, chance: random.Random, tally: Tally) -> None:
+def bomb(files: list[bytes], port: int, _: bytes, chance: random.Random, tally: Tally) -> None:
     """A small file that would take long or much memory."""
-    if tally.bombs:
-        with begun(port, f"Content-Length: {len(content := chance.choice(tally.bombs))}") as connection:
-            with contextlib.suppress(ConnectionError):
-                connection.sendall(content)
-            outcome = status_of(connection)
-        tally.add("bomb", outcome, outcome in ("413", "422", "503", "closed"))
+    content = chance.choice(files)
+    with begun(port, f"Content-Length: {len(content)}") as connection:
+        with contextlib.suppress(ConnectionError):
+            connection.sendall(content)
+        outcome = status_of(connection)
+    tally.add("bomb", outcome, outcome in ("413", "422", "503", "closed"))
 
 
 def begun(port: int, header: str) -> socket.socket:
@@ -182,7 +183,7 @@ def status_of(connection: socket.socket) -> str:
 
 BAD: dict[int, list[Callable[[int, bytes, random.Random, Tally], None]]] = {
     6: [garbage, cut_off],
-    7: [oversized, stalled, gone, bomb],
+    7: [oversized, stalled, gone],
 }
 """What two of every eight clients send, in turn."""
 

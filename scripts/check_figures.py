@@ -18,7 +18,6 @@ from brain_tumor.files import write_text
 
 Row = Mapping[Hashable, Any]
 
-os.chdir(Path(__file__).parent.parent)
 README, RESULTS, HARDWARE = Path("README.md"), Path("docs/results.md"), Path("docs/hardware.md")
 DUPLICATE = ("with", "without")
 TUMOURS = ("glioma", "meningioma", "pituitary")
@@ -163,6 +162,7 @@ def with_cells(text: str, cells: str, value: str, label: str) -> str:
 
 
 def main() -> int:
+    os.chdir(Path(__file__).parent.parent)
     try:
         texts = expected()
     except LookupError as error:

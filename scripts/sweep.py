@@ -30,6 +30,8 @@ def trial(config: dict[str, str], python: str) -> dict[str, float]:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 3 or not all("=" in word for word in sys.argv[2:]):
+        sys.exit(__doc__)
     interpreter, grid = str(Path(sys.argv[1]).absolute()), dict(word.split("=", 1) for word in sys.argv[2:])
     space = {name: tune.grid_search(values.split(",")) for name, values in grid.items()}
     start = tune.with_resources(tune.with_parameters(trial, python=interpreter), {"cpu": 1})

@@ -16,6 +16,8 @@ from serving.tiny import CENTRES, tiny_probabilities, tiny_volume, write_tiny_mo
 from brain_tumor.data.catalog import CLASSES
 from brain_tumor.serving import cli, released
 
+PROGRAM = "import sys; from brain_tumor.serving.cli import main; sys.exit(main())"
+
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
@@ -250,11 +252,10 @@ def test_names_reach_the_table_and_the_errors_without_their_controls(model, tmp_
 def test_a_name_that_stdout_cannot_encode_ends_no_run(model, tmp_path, form):
     for name in ("\u0142.png", "\u00e9.png", os.fsdecode(b"\xff.png")):
         Image.new("L", (32, 32), 51).save(tmp_path / name)
-    program = "import sys; from brain_tumor.serving.cli import main; sys.exit(main())"
     arguments = ["predict", str(tmp_path), "--model", str(model), *([form] if form else [])]
     for encoding in ("cp1252", "ascii"):
         environment = os.environ | {"PYTHONIOENCODING": encoding}
-        done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, env=environment)
+        done = subprocess.run([sys.executable, "-c", PROGRAM, *arguments], capture_output=True, env=environment)
         assert done.returncode == 0, done.stderr
         assert done.stdout.count(b"glioma") >= 3
         if form == "--json":
@@ -292,9 +293,6 @@ def test_a_name_too_long_for_an_overlay_is_one_line_and_the_rest_goes_on(model, 
     assert err == f"error: {long}: no overlay (File name too long)\n"
     assert len(out.splitlines()) == 3
     assert len(list((folder / "maps").iterdir())) == 1
-
-
-PROGRAM = "import sys; from brain_tumor.serving.cli import main; sys.exit(main())"
 
 
 def test_who_has_read_enough_ends_it_without_a_word(model, tmp_path):

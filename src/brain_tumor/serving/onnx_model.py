@@ -83,7 +83,7 @@ class Engine:
         if not path.is_file():
             raise UserError(f"{path} is no file: name a model that `brain-tumor export` wrote by --model")
         with path.open("rb") as file:
-            if not file.read(1).startswith(ONNX_START):  # OpenVINO would tell on stderr what formats it tried
+            if file.read(1) != ONNX_START:  # OpenVINO would tell on stderr what formats it tried
                 raise UserError(f"{path} is no ONNX file: name a model that `brain-tumor export` wrote by --model")
         core = openvino.Core()
         try:

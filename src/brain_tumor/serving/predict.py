@@ -74,10 +74,7 @@ def run(args: argparse.Namespace) -> int:
         if args.heatmap:
             try:
                 write_overlays(args.heatmap, number, answer)
-            except (
-                OSError,
-                UserError,
-            ) as error:  # such as a full disk, or a name that is too long once it has a number
+            except (OSError, UserError) as error:  # such as a full disk, or a name too long once it has a number
                 failed = True
                 reason = error.strerror if isinstance(error, OSError) else error
                 print(f"error: {printable(answer.name)}: no overlay ({reason})", file=sys.stderr)
