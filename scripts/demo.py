@@ -4,6 +4,8 @@ The pipeline runs in a copy below `build/demo`, with a DVC configuration of its 
 project's cache, so a second run takes seconds. Arguments such as `train.epochs=2` change parameters of the demo.
 """
 
+from brain_tumor.stage import stage
+
 import subprocess
 import sys
 
@@ -11,7 +13,6 @@ from copied_project import PROJECT, change_parameters, copy_project, environment
 
 from brain_tumor.errors import UserError
 from brain_tumor.report.command import write_report
-from brain_tumor.stage import stage
 
 CHANGES = {
     "download.dataset": "phantom",

@@ -6,6 +6,8 @@
 Run after `dvc repro`, or after `dvc exp run` with other parameters, which the card names.
 """
 
+from brain_tumor.stage import stage
+
 import argparse
 import subprocess
 import sys
@@ -32,7 +34,6 @@ from brain_tumor.params import load_params
 from brain_tumor.serving.export import BATCH, export
 from brain_tumor.serving.onnx_model import Engine
 from brain_tumor.split.protocols import joined_by_patient
-from brain_tumor.stage import stage
 
 MODEL = Path("models/model.safetensors")
 RELEASE = Path("release")

@@ -1,5 +1,7 @@
 """Pack the images of every split at model size, train augmented, so that its classes are balanced."""
 
+from brain_tumor.stage import stage
+
 from pathlib import Path
 
 from brain_tumor.augment.packing import pack
@@ -11,7 +13,6 @@ from brain_tumor.figures.style import save
 from brain_tumor.files import atomic_folder, file_digest
 from brain_tumor.params import load_params
 from brain_tumor.progress import progress
-from brain_tumor.stage import stage
 
 SPLIT = Path("data/split.csv")
 

@@ -1,5 +1,7 @@
 """Put the data set that `download.dataset` names into data/raw, whole and checked."""
 
+from brain_tumor.stage import stage
+
 import logging
 import os
 from pathlib import Path
@@ -8,7 +10,6 @@ from brain_tumor.data.catalog import CLASSES, main_set
 from brain_tumor.download.external_sets import EXTERNAL_SETS
 from brain_tumor.download.main_set import Transport, content_digest, fetch_dataset
 from brain_tumor.params import load_params
-from brain_tumor.stage import stage
 
 logger = logging.getLogger(__name__)
 

@@ -1,5 +1,7 @@
 """Score the model on the test images."""
 
+from brain_tumor.stage import stage
+
 import logging
 from functools import partial
 from pathlib import Path
@@ -19,7 +21,6 @@ from brain_tumor.model.classifier import load_classifier
 from brain_tumor.model.features import open_cache
 from brain_tumor.model.predict import logits
 from brain_tumor.params import load_params
-from brain_tumor.stage import stage
 
 RAW, SPLIT, ARRAYS = Path("data/raw"), Path("data/split.csv"), Path("data/arrays")
 MODEL, HISTORY = Path("models/model.safetensors"), Path("plots/history.csv")

@@ -1,5 +1,7 @@
 """Show what the model looks at: maps of all test images, what they are worth, and pictures of some."""
 
+from brain_tumor.stage import stage
+
 from pathlib import Path
 
 from brain_tumor.data.annotations import read_outlines
@@ -13,7 +15,6 @@ from brain_tumor.files import atomic_folder, write_csv, write_json
 from brain_tumor.model.classifier import load_classifier
 from brain_tumor.model.features import open_cache
 from brain_tumor.params import load_params
-from brain_tumor.stage import stage
 
 RAW, ARRAYS, MODEL = Path("data/raw"), Path("data/arrays"), Path("models/model.safetensors")
 PLOTS, METRICS = Path("plots"), Path("metrics/explain.json")

@@ -1,5 +1,7 @@
 """Find the duplicates among the images, and decide which image trains, validates and tests."""
 
+from brain_tumor.stage import stage
+
 import logging
 from pathlib import Path
 
@@ -15,7 +17,6 @@ from brain_tumor.params import load_params
 from brain_tumor.progress import progress
 from brain_tumor.split.leaks import examples, split_counts, split_details, split_headline
 from brain_tumor.split.protocols import assign
-from brain_tumor.stage import stage
 
 RAW, SPLIT = Path("data/raw"), Path("data/split.csv")
 PLOTS, METRICS = Path("plots"), Path("metrics/split.json")

@@ -1,12 +1,13 @@
 """Train the classifier, keep the epoch with the lowest validation loss, and calibrate it."""
 
+from brain_tumor.stage import stage
+
 from pathlib import Path
 
 from brain_tumor.data.arrays import open_arrays
 from brain_tumor.files import cache_folder, write_csv, write_json
 from brain_tumor.model.features import open_cache
 from brain_tumor.params import load_params
-from brain_tumor.stage import stage
 from brain_tumor.training.calibrate import calibrate, calibrate_volumes
 from brain_tumor.training.devices import devices_of
 from brain_tumor.training.run import fit

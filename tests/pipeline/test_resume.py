@@ -76,13 +76,13 @@ def whole(finished, tmp_path_factory):
     return results(repository)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_run_goes_on_and_ends_with_the_same_bytes(long, whole, tmp_path, number):
     process, said = start_and_signal(long, with_features(long, tmp_path / "stopped"), number)
 
     assert not (long.folder / MODEL).exists()
-    if number == signal.SIGINT:
-        assert process.returncode == 130
+    if number != signal.SIGKILL:
+        assert process.returncode == 128 + number
         assert said.splitlines()[-1].startswith("interrupted: what was finished is kept, `dvc repro` goes on")
         assert "Traceback" not in said
     said = train(long, tmp_path / "stopped")

@@ -1,0 +1,76 @@
+from brain_tumor.stage import INTERRUPTED
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+IMPORTING = """
+from brain_tumor.stage import stage
+print("ready", flush=True)
+import time
+time.sleep(60)
+"""
+
+WORKING = """
+from brain_tumor.stage import stage
+import time
+
+@stage
+def main():
+    try:
+        print("ready", flush=True)
+        time.sleep(60)
+    finally:
+        print("cleared")
+
+main()
+"""
+
+BROKEN = """
+from brain_tumor.stage import stage
+raise ValueError("a defect")
+"""
+
+
+def stopped(script, number, ignored=False):
+    """Start a script, send it a signal once it is ready; status, output and what it says on stderr."""
+    handler = signal.SIG_IGN if ignored else signal.SIG_DFL
+    process = subprocess.Popen(
+        [sys.executable, "-c", script],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, handler),
+    )
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(0.1)  # until it sleeps
+    process.send_signal(number)
+    if ignored:
+        time.sleep(0.2)
+        assert process.poll() is None
+        process.kill()
+    output, said = process.communicate(timeout=20)
+    return process.returncode, output, said
+
+
+def test_an_interrupt_while_a_stage_is_imported_is_one_line():
+    assert stopped(IMPORTING, signal.SIGINT) == (-signal.SIGINT, "", f"{INTERRUPTED}\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stage_that_is_stopped_clears_up_and_says_so(number):
+    assert stopped(WORKING, number) == (128 + number, "cleared\n", f"{INTERRUPTED}\n")
+
+
+def test_what_a_shell_keeps_from_the_background_is_kept():
+    assert stopped(WORKING, signal.SIGINT, ignored=True) == (-signal.SIGKILL, "", "")
+
+
+def test_a_defect_keeps_its_traceback():
+    said = subprocess.run([sys.executable, "-c", BROKEN], capture_output=True, text=True, check=False).stderr
+
+    assert said.startswith("Traceback")
+    assert said.endswith("ValueError: a defect\n")
