@@ -1,5 +1,6 @@
 import hashlib
 import json
+import os
 import stat
 import subprocess
 import sys
@@ -177,7 +178,8 @@ def test_what_a_killed_process_left_goes_with_the_next_file_and_that_of_others_s
         write_text(tmp_path / "other.txt", "")  # the process is alive
         assert len(names(tmp_path)) == 3
         process.kill()
-        process.communicate()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # killed, and nobody has asked: a zombie
 
         write_text(tmp_path / "other.txt", "")
         assert names(tmp_path) == ["other.txt"]
+        process.communicate()

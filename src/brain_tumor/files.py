@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 import platformdirs
+import psutil
 
 from brain_tumor.errors import UserError
 
@@ -113,15 +114,13 @@ def _clear_abandoned(folder: Path) -> None:
 
 
 def _runs(process: int) -> bool:
-    if os.name == "nt":
-        return True  # there is no signal that only asks
+    """Whether a process is at work: where its parent does not ask, a killed one stays on as a zombie."""
     try:
-        os.kill(process, 0)
-    except ProcessLookupError:
+        return bool(psutil.Process(process).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
         return False
-    except PermissionError:
+    except psutil.AccessDenied:
         return True
-    return True
 
 
 def _delete(path: Path) -> None:
