@@ -1,12 +1,14 @@
 import os
 import pickle
+from pathlib import Path
 
 import lightning
 import pytest
 import torch
 
+from brain_tumor.errors import UserError
 from brain_tumor.training import checkpoint as module
-from brain_tumor.training.checkpoint import AtomicCheckpoints, code_digests, run_folder
+from brain_tumor.training.checkpoint import AtomicCheckpoints, code_digests, drop_damaged, resumable, run_folder
 from brain_tumor.training.run import build, fit
 from brain_tumor.training.task import ClassificationTask
 
@@ -103,8 +105,9 @@ def test_checkpoints_hold_trained_layers_alone(arrays, train_params, cache, tmp_
     result = fit(arrays, train_params, 3, cache, tmp_path)
     trained = {f"classifier.{name}" for name in result.classifier.trained_state()}
 
-    assert {path.name for path in result.folder.iterdir()} == {"best.ckpt", "last.ckpt"}
-    for path in result.folder.iterdir():
+    checkpoints = sorted(result.folder.glob("*.ckpt"))
+    assert [path.name for path in checkpoints] == ["best.ckpt", "last.ckpt"]
+    for path in checkpoints:
         assert AtomicCheckpoints().load_checkpoint(path)["state_dict"].keys() == trained
 
 
@@ -129,6 +132,39 @@ def test_after_a_damaged_checkpoint_training_starts_afresh(
     assert epochs == [0, 1]
     assert again == whole
     assert f"{name} is damaged: training starts from the beginning" in caplog.text
+
+
+def test_two_trainings_of_the_same_refuse_each_other(arrays, train_params, cache, tmp_path):
+    first = fit(arrays, train_params, 3, cache, tmp_path)
+
+    with pytest.raises(UserError, match="belongs to another process that trains the same: wait for it or stop it"):
+        fit(arrays, train_params, 3, cache, tmp_path)
+    fit(arrays, train_params, 4, cache, tmp_path)  # another seed is another run
+
+    first.forget()
+    assert not first.folder.exists()
+    fit(arrays, train_params, 3, cache, tmp_path)
+
+
+@pytest.mark.parametrize("damage", [None, "best.ckpt", "last.ckpt"])
+def test_processes_of_a_run_agree_whether_it_goes_on(arrays, train_params, cache, tmp_path, monkeypatch, damage):
+    """However far the first has come with deleting what is damaged, another starts as the first does."""
+    folder = fit(arrays, train_params, 3, cache, tmp_path).folder
+    if damage:
+        (folder / damage).write_bytes(b"cut")
+    agreed = folder / "last.ckpt" if damage is None else None
+    unlink, seen = Path.unlink, []
+
+    def unlink_and_look(path, **options):
+        seen.append(resumable(folder))
+        unlink(path, **options)
+        seen.append(resumable(folder))
+
+    monkeypatch.setattr(Path, "unlink", unlink_and_look)
+    drop_damaged(folder)
+
+    assert resumable(folder) == agreed
+    assert set(seen) == (set() if damage is None else {None})
 
 
 def test_a_checkpoint_runs_no_code(tmp_path):

@@ -43,6 +43,17 @@ def test_devices_that_cannot_train_are_refused_in_one_line(monkeypatch, devices,
     assert "\n" not in str(refusal.value)
 
 
+def test_tasks_of_slurm_that_lightning_refuses_are_one_line(monkeypatch):
+    for name, value in {"SLURM_NTASKS": "2", "SLURM_JOB_NAME": "study", "SLURM_PROCID": "0"}.items():
+        monkeypatch.setenv(name, value)
+
+    with pytest.raises(UserError, match="training cannot run on accelerator cpu: ") as refusal:
+        training_device(CPU)
+
+    assert "ntasks" in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
 def test_a_normalisation_that_several_gpus_would_lose_is_refused(arrays, train_params):
     lite = build(train_params.model_copy(update={"backbone": "efficientnet_lite0"}), arrays, 0)
 

@@ -3,13 +3,15 @@
 import contextlib
 import hashlib
 import io
+import logging
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from filelock import FileLock, Timeout
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
@@ -18,8 +20,12 @@ from brain_tumor.errors import UserError
 from brain_tumor.files import atomic_file
 from brain_tumor.model.classifier import Classifier
 
+log = logging.getLogger(__name__)
+
 KEPT = 8
 """Unfinished runs whose state is kept; those that were abandoned longest ago make room for a new one."""
+
+BEST, LAST = "best", "last"
 
 PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -31,8 +37,8 @@ def checkpoints(folder: Path) -> tuple[ModelCheckpoint, ModelCheckpoint]:
     from the seed and the number of the epoch or step alone (`ClassificationTask`, `FeatureBatches`), so that no
     generator's state is needed for the same bytes as without interruption.
     """
-    best = ModelCheckpoint(folder, "best", "val_loss", save_weights_only=True, enable_version_counter=False)
-    last = ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)
+    best = ModelCheckpoint(folder, BEST, "val_loss", save_weights_only=True, enable_version_counter=False)
+    last = ModelCheckpoint(folder, LAST, save_on_train_epoch_end=True, enable_version_counter=False)
     return best, last
 
 
@@ -74,22 +80,43 @@ def damaged(folder: Path) -> Path | None:
     return next((path for path in sorted(folder.glob("*.ckpt")) if whole_content(path) is None), None)
 
 
+def drop_damaged(folder: Path) -> None:
+    """Delete the checkpoints of a run if one of them is not whole: only together they are a state."""
+    if unusable := damaged(folder):
+        log.warning("%s is damaged: training starts from the beginning", unusable)
+        for name in (LAST, BEST):  # in this order, for processes that look for `resumable` meanwhile
+            (folder / f"{name}.ckpt").unlink(missing_ok=True)
+
+
+def resumable(folder: Path) -> Path | None:
+    """The state from which a run goes on; None where there is none, or it is damaged."""
+    last = folder / f"{LAST}.ckpt"
+    with contextlib.suppress(FileNotFoundError):  # the first process of the run deletes it
+        if damaged(folder) is None and last.is_file():
+            return last
+    return None
+
+
+def lock(folder: Path) -> FileLock:
+    """Hold the state of a run until the lock is released or the process ends.
+
+    Raises:
+        UserError: another process holds it.
+    """
+    held = FileLock(folder / "running.lock", timeout=0)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        held.acquire()
+    except Timeout:
+        raise UserError(f"{folder} belongs to another process that trains the same: wait for it or stop it") from None
+    return held
+
+
 _DIGEST = 32
 
 
 def _digest(content: bytes | memoryview) -> bytes:
     return hashlib.sha256(content).digest()
-
-
-@contextlib.contextmanager
-def clean_interrupt() -> Iterator[None]:
-    """Turn Ctrl-C back into KeyboardInterrupt: Lightning shuts down and exits with status 1 where it sees one."""
-    try:
-        yield
-    except SystemExit as end:
-        if isinstance(end.__context__, KeyboardInterrupt):
-            raise KeyboardInterrupt from None
-        raise
 
 
 def drop_abandoned(folder: Path) -> None:

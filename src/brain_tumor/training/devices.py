@@ -44,7 +44,7 @@ def trainer_on(devices: Mapping[str, Any], **arguments: Any) -> lightning.Traine
     """
     try:
         return lightning.Trainer(**devices, **arguments, logger=False)
-    except (MisconfigurationException, TypeError, ValueError) as error:
+    except (MisconfigurationException, RuntimeError, TypeError, ValueError) as error:  # SLURM's tasks
         asked = ", ".join(f"{name} {value}" for name, value in devices.items())
         raise UserError(f"training cannot run on {asked}: {str(error).splitlines()[0]}") from None
 

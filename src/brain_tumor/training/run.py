@@ -13,6 +13,7 @@ import lightning
 import numpy as np
 import pandas as pd
 import torch
+from filelock import FileLock
 from lightning.pytorch.callbacks import TQDMProgressBar
 from timm.layers.norm_act import BatchNormAct2d
 from torch import Tensor
@@ -31,9 +32,10 @@ from brain_tumor.training.callbacks import HISTORY_COLUMNS, EarlyStop, History
 from brain_tumor.training.checkpoint import (
     AtomicCheckpoints,
     checkpoints,
-    clean_interrupt,
-    damaged,
     drop_abandoned,
+    drop_damaged,
+    lock,
+    resumable,
     run_folder,
 )
 from brain_tumor.training.devices import CPU, trainer_on, training_device
@@ -62,13 +64,18 @@ class Result:
         classifier: with the weights of the best epoch, in evaluation mode, on the device that trained it.
         history: a row an epoch, `HISTORY_COLUMNS`.
         folder: the state of the run, to be removed when the results are written.
-        first: whether this is the first of the processes of the run, and so the one that writes.
+        lock: of that folder, held by the first of the processes of the run, which is the one that writes; else None.
     """
 
     classifier: Classifier
     history: pd.DataFrame
     folder: Path
-    first: bool
+    lock: FileLock | None
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the first of the processes of the run."""
+        return self.lock is not None
 
     @property
     def best_epoch(self) -> dict[str, float]:
@@ -83,6 +90,8 @@ class Result:
     def forget(self) -> None:
         """Remove the state of the run: its results are written."""
         shutil.rmtree(self.folder, ignore_errors=True)
+        if self.lock:
+            self.lock.release()
 
 
 def fit(
@@ -105,8 +114,8 @@ def fit(
 
     Raises:
         UserError: devices or pretrained weights that cannot be had or do not fit, a batch that the processes cannot
-            share, a damaged checkpoint, or a validation loss that was never finite.
-        KeyboardInterrupt: stopped by Ctrl-C; the finished epochs are kept.
+            share, another process that trains the same, or a validation loss that was never finite.
+        SystemExit: stopped by Ctrl-C or SIGTERM; the finished epochs are kept.
     """
     device = training_device(devices)
     lightning.seed_everything(seed, workers=True, verbose=False)
@@ -128,24 +137,22 @@ def fit(
         num_sanity_val_steps=0,
     )
     refuse_timm_norm(classifier, trainer.world_size)
+    held = None
     if trainer.is_global_zero:
+        held = lock(state)
         drop_abandoned(state)
-        if unusable := damaged(state):
-            log.warning("%s is damaged: training starts from the beginning", unusable)
-            shutil.rmtree(state)
-    resumed = path if (path := state / "last.ckpt").is_file() else None
-    if resumed:
+        drop_damaged(state)
+    if resumed := resumable(state):
         log.info("resuming from the last finished epoch of an interrupted run")
     weights = class_weights(params.class_weights, torch.from_numpy(arrays.train.labels))
     task = ClassificationTask(classifier, params, weights, seed)
     data = FeatureBatches(arrays, classifier, cache, params.batch_size, seed)
-    with clean_interrupt():
-        trainer.fit(task, datamodule=data, ckpt_path=resumed, weights_only=True)
+    trainer.fit(task, datamodule=data, ckpt_path=resumed, weights_only=True)
     if best.best_model_score is None or not torch.isfinite(best.best_model_score):
         raise UserError("the validation loss was never a finite number: lower train.learning_rate")
     kept = trainer.strategy.load_checkpoint(best.best_model_path, weights_only=True)
     task.load_state_dict(kept["state_dict"], strict=False)
-    return Result(classifier.eval().to(device), history.table(), state, trainer.is_global_zero)
+    return Result(classifier.eval().to(device), history.table(), state, held)
 
 
 def build(params: TrainParams, arrays: Arrays, seed: int, device: str = "cpu") -> Classifier:
