@@ -329,6 +329,13 @@ NO_PICTURES = {
     "too few pixels": (dicom(VALUES, Rows=97), "less than expected"),
     "MPEG-2": (dicom(VALUES, MPEG2MPML, [b"\xff\x0a"]), "which is not read"),
     "cut off while gzipped": (gzip.compress(PLAIN)[:-900], "end-of-stream"),
+    "TIFF of wide floats": (
+        raster("TIFF", VALUES.astype("<f4")).replace(
+            struct.pack("<HHII", 258, 3, 1, 32), struct.pack("<HHII", 258, 3, 1, 64)
+        ),
+        "floats of 16 and 64 bits",
+    ),
+    "TIFF cut off": (raster("TIFF", VALUES)[:40], "is damaged, or TIFF of a kind"),
     "BMP in runs": (
         b"BM" + struct.pack("<IHHIIiiHHIIiiII", 200, 0, 0, 62, 40, 64_000_000, 1, 1, 8, 1, 100, 0, 0, 2, 0) + bytes(40),
         "run-length",

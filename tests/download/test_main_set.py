@@ -520,10 +520,15 @@ def test_images_that_training_does_not_read_are_named(project, own):
     assert "but Testing/glioma/0.gif: expected them in folders glioma" in text
 
 
-def test_a_mask_that_cannot_be_read_is_named(project, own):
-    (own / "Training" / "glioma" / "1_mask.png").write_bytes(b"")
+@pytest.mark.parametrize(
+    ("content", "reason"), [(b"", "is empty"), (b"\x89PNG\r\n\x1a\n" + bytes(40), "cannot be read as an image")]
+)
+def test_a_mask_that_cannot_be_read_is_named(project, own, content, reason):
+    (own / "Training" / "glioma" / "1_mask.png").write_bytes(content)
 
-    assert "the mask Training/glioma/1_mask.png cannot be read" in project.refusal(dataset=str(own))
+    refusal = project.refusal(dataset=str(own))
+    assert f"the mask Training/glioma/1_mask.png {reason}" in refusal
+    assert "object at" not in refusal
 
 
 def test_a_file_in_place_of_the_folder_raw_is_named(project, own):

@@ -1,14 +1,17 @@
+import gzip
+
 import numpy as np
 import pytest
 from made import dicom, raster
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
 from brain_tumor.errors import UserError
-from brain_tumor.serving.inputs import sources
+from brain_tumor.serving.inputs import sent_together, sources
 
 SAGITTAL, AXIAL = [0, 1, 0, 0, 0, -1], [1, 0, 0, 0, 1, 0]
 
 
-def write(folder, name, place, level, axes=AXIAL, **elements):
+def write(folder, name, place, level, axes=AXIAL, syntax=ExplicitVRLittleEndian, **elements):
     """A slice of a series, of one grey within a dark frame."""
     values = np.full((8, 8), level, np.uint16)
     values[0] = 0
@@ -21,7 +24,7 @@ def write(folder, name, place, level, axes=AXIAL, **elements):
         "WindowCenter": 500,
         "WindowWidth": 1000,
     }
-    (folder / name).write_bytes(dicom(values, **(header | elements)))
+    (folder / name).write_bytes(dicom(values, syntax, **(header | elements)))
 
 
 def names(folder, paths):
@@ -119,3 +122,19 @@ def test_two_echoes_of_a_series_are_two_volumes(tmp_path, order):
     ]
     assert [source.name for source in (first, second)] == [str(tmp_path / "T1 ax"), str(tmp_path / "T1 ax (2)")]
     assert (first.spacing, second.spacing) == (5, 5)
+
+
+def test_packed_files_belong_to_their_series(tmp_path):
+    write(tmp_path, "a", 0, 400)
+    write(tmp_path, "b.gz", 5, 500)
+    (tmp_path / "b.gz").write_bytes(gzip.compress((tmp_path / "b.gz").read_bytes()))
+    write(tmp_path, "c", 10, 600, syntax=DeflatedExplicitVRLittleEndian)
+    files = sorted(tmp_path.iterdir())
+
+    (source,) = sources(files)
+    sent = list(sent_together([file.read_bytes() for file in reversed(files)], 10**8))
+
+    assert source.spacing == 5
+    assert [path.name for path in source.paths] == ["a", "b.gz", "c"]
+    assert [picture.grey.tolist() for picture in sent] == [picture.grey.tolist() for picture in source.pictures()]
+    assert [(picture.frame, picture.volume) for picture in sent] == [(0, None), (1, None), (2, None)]

@@ -19,6 +19,7 @@ from brain_tumor.data.annotations import (
     read_slices,
 )
 from brain_tumor.data.catalog import ANNOTATIONS_FOLDER, read_catalog
+from brain_tumor.data.formats.decoding import pictures
 from brain_tumor.data.images import decode, read_images
 from brain_tumor.download.archives import Tree, copy_files, named_as, open_tree
 from brain_tumor.download.layout import annotation_targets, image_targets, mask_targets
@@ -85,15 +86,11 @@ def _read_mask(tree: Tree, name: str, picture: Path) -> NDArray[np.bool_]:
     Raises:
         UserError: it cannot be read, or has another shape than its picture.
     """
-    try:
-        with tree.open(name) as opened, Image.open(opened) as image:
-            mask = image.convert("L")
-    except (OSError, ValueError, Image.DecompressionBombError):
-        raise UserError(f"{tree.path}: the mask {name} cannot be read: write it as PNG") from None
-    height, width = decode(picture).shape[:2]
-    if abs(mask.width * height - mask.height * width) > 0.02 * mask.height * width:
-        raise UserError(
-            f"{tree.path}: the mask {name} has {mask.width} x {mask.height} pixels, its picture {width} x {height}: "
-            "write it at that size"
-        )
-    return np.asarray(mask.resize((width, height), Image.Resampling.NEAREST)) > 0
+    told = f"{tree.path}: the mask {name}"
+    with tree.open(name) as file:
+        mask = next(pictures(told, file.read())).grey
+    height, width = decode(picture).shape
+    rows, columns = mask.shape
+    if abs(columns * height - rows * width) > 0.02 * rows * width:
+        raise UserError(f"{told} has {columns} x {rows} pixels, its picture {width} x {height}: write it at that size")
+    return np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST)) > 0

@@ -1,6 +1,5 @@
 """What is read as one: a file, or the DICOM files of a series, which are one volume."""
 
-import contextlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -10,8 +9,8 @@ from typing import TypeVar
 import numpy as np
 
 from brain_tumor.data.catalog import IMAGE_SUFFIXES
-from brain_tumor.data.formats.decoding import pictures, read_bytes, slice_of
-from brain_tumor.data.formats.dicom import Slice, dicom_slice, is_dicom
+from brain_tumor.data.formats.decoding import holds_dicom, pictures, read_bytes, slice_in, slice_of
+from brain_tumor.data.formats.dicom import Slice
 from brain_tumor.data.formats.pixels import Picture
 from brain_tumor.errors import UserError
 
@@ -20,9 +19,6 @@ SUFFIXES = IMAGE_SUFFIXES | {".nii", ".nii.gz"}
 
 SAME_DIRECTION = 0.01
 """Largest difference between the directions of slices of one volume."""
-
-HEAD = 1024
-"""Bytes of a file by which it is told whether it is DICOM."""
 
 Key = TypeVar("Key", Path, int)
 """What tells the files of a group apart: where they are, or their number among those that were sent together."""
@@ -87,21 +83,15 @@ def sent_together(contents: Sequence[bytes], most: int) -> Iterator[Picture]:
     """
     names = [f"file {number} of {len(contents)}" for number in range(1, len(contents) + 1)]
     for name, content in zip(names, contents, strict=True):
-        if not is_dicom(content[:HEAD]):
+        if not holds_dicom(content):
             raise UserError(f"{name} is no DICOM file, and only these are read together: send it by itself")
-    groups = _grouped((_slice_in(content), number) for number, content in enumerate(contents))
+    groups = _grouped((slice_in(content), number) for number, content in enumerate(contents))
     for volume, group in enumerate(groups):
         spacing = _spacing(group)
         for frame, number in enumerate(_ordered(group)):
             for picture in pictures(names[number], contents[number], most):
                 placed = picture if len(group) == 1 else replace(picture, frame=frame, spacing=spacing)
                 yield placed if len(groups) == 1 else replace(placed, volume=volume)
-
-
-def _slice_in(content: bytes) -> Slice | None:
-    with contextlib.suppress(Exception):  # reading the file as a picture tells what is wrong with it
-        return dicom_slice(content)
-    return None
 
 
 def _grouped(files: Iterable[tuple[Slice | None, Key]]) -> list[Group[Key]]:

@@ -70,11 +70,24 @@ def is_picture(path: Path) -> bool:
 
 def slice_of(path: Path) -> Slice | None:
     """What a DICOM file says of its series; None for other files, and for what cannot be read or is no slice."""
-    # Reading the file as a picture tells what is wrong with it.
-    with contextlib.suppress(Exception):
-        if is_dicom(_head_of(path)):
-            return dicom_slice(bytes(_unpacked(str(path), read_bytes(path), MAX_MEMORY // 3)))
+    with contextlib.suppress(UserError):  # reading the file as a picture tells what is wrong with it
+        return slice_in(read_bytes(path)) if is_dicom(_head_of(path)) else None
     return None
+
+
+def slice_in(content: bytes) -> Slice | None:
+    """As `slice_of`, of the content of a file."""
+    with contextlib.suppress(Exception):
+        if holds_dicom(content):
+            return dicom_slice(bytes(_unpacked("", content, MAX_MEMORY // 3)), MAX_MEMORY)
+    return None
+
+
+def holds_dicom(content: bytes) -> bool:
+    """Whether the content of a file is DICOM of pictures, gzipped or not."""
+    with contextlib.suppress(zlib.error):
+        return is_dicom(_unpacked_head(content[:_HEAD]))
+    return False
 
 
 def pictures(name: str, content: bytes | bytearray, most: int = MAX_MEMORY) -> Iterator[Picture]:

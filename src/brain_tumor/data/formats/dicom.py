@@ -96,13 +96,18 @@ def is_dicom(head: bytes | bytearray) -> bool:
     return (head[128:132] == b"DICM" or _NO_PREAMBLE.match(head) is not None) and DIRECTORY not in head
 
 
-def dicom_slice(content: bytes) -> Slice | None:
+def dicom_slice(content: bytes, most: int) -> Slice | None:
     """What a DICOM file says of its series; None for several frames, a localizer, no series, or no order in it.
 
+    Args:
+        content: unpacked.
+        most: bytes that it may take.
+
     Raises:
+        UserError: too large.
         Exception: what pydicom raises for a damaged file.
     """
-    data, _ = _header("", content)
+    data, _ = _header("", _inflated("", content, most))
     series = str(data.get("SeriesInstanceUID") or "")
     if not series or int(data.get("NumberOfFrames") or 1) > 1 or "LOCALIZER" in (data.get("ImageType") or ()):
         return None

@@ -1,5 +1,6 @@
 """A grey picture, how values become greys, and how much of either is read."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,8 @@ MAX_VOXELS = 2**27
 
 MAX_RATIO = 100
 """Of the longer side of a picture to the shorter one; no picture of a head comes near."""
+
+_OBJECT = re.compile(r"<[\w.]+ object at 0x[0-9a-fA-F]+>")
 
 DARKEST, BRIGHTEST = 0.5, 99.5
 """Percentiles that become black and white where a file names no window of its own."""
@@ -110,6 +113,6 @@ def unpacked(name: str, pieces: Iterable[bytes], most: int) -> bytearray:
 
 
 def one_line(text: str, most: int = 200) -> str:
-    """Text from a file as `printable` makes it, without repeated space, and cut after a word."""
-    text = printable(" ".join(text.split()))
+    """Text from a file or a library as `printable` makes it, without repeated space and addresses, cut after a word."""
+    text = printable(" ".join(_OBJECT.sub("", text).split()))
     return text if len(text) <= most else f"{text[:most].rpartition(' ')[0] or text[:most]} ..."

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator
 
 import numpy as np
-from PIL import ExifTags, Image, _imaging
+from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError, _imaging
 
 from brain_tumor.data.formats.headers import TIFF_KIND, TIFF_PHOTOMETRIC, check_chunks, jpeg_size, tiff_pages
 from brain_tumor.data.formats.pixels import Picture, Pixels, check_size, contrast, to_grey
@@ -72,7 +72,7 @@ def raster_pictures(name: str, content: bytes | bytearray, most: int) -> Iterato
         pages = tiff_pages(name, content)
     elif content[:4] in (b"\x89PNG", b"RIFF"):
         check_chunks(name, content)
-    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+    with _opened(name, content) as image:
         if image.tile and image.tile[0].codec_name == "bmp_rle":  # decoded by Python, without a bound
             raise UserError(f"{name} is run-length coded BMP, which is not read: save it as PNG")
         if pages:
@@ -87,6 +87,17 @@ def raster_pictures(name: str, content: bytes | bytearray, most: int) -> Iterato
             check_size(name, image.height, image.width, len(numbers), wide, most)
             inverted = bool(pages) and pages[number].get(TIFF_PHOTOMETRIC) == 0
             yield Picture(_grey(image, inverted), number if len(numbers) > 1 else None)
+
+
+def _opened(name: str, content: bytes | bytearray) -> ImageFile.ImageFile:
+    try:
+        return Image.open(io.BytesIO(content), formats=FORMATS)
+    except UnidentifiedImageError:
+        if content[:2] not in (b"II", b"MM"):
+            raise
+        raise UserError(
+            f"{name} is damaged, or TIFF of a kind that is not read, as floats of 16 and 64 bits: save it as PNG"
+        ) from None
 
 
 def _grey(image: Image.Image, white_is_zero: bool) -> Pixels:
