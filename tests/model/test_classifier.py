@@ -82,6 +82,21 @@ def test_the_same_model_gives_the_same_bytes(classifier, tmp_path):
     assert len(digests) == 1
 
 
+@pytest.mark.parametrize("place", ["description", "weights", "last byte"])
+def test_a_flipped_bit_is_no_other_model(classifier, tmp_path, place):
+    path = tmp_path / "model.safetensors"
+    classifier.save(path)
+    content = bytearray(path.read_bytes())
+    # A bit of the last digit of the temperature, of a weight, and of the last value.
+    content[
+        {"description": content.index(b"temperature") + 17, "weights": len(content) // 2, "last byte": -1}[place]
+    ] ^= 1
+    path.write_bytes(content)
+
+    with pytest.raises(UserError, match=r"model.safetensors is damaged: run the train stage again"):
+        load_classifier(path)
+
+
 def test_files_that_are_no_model_are_refused_in_one_line(classifier, tmp_path):
     absent, folder, text, cut_off, foreign, other = (
         tmp_path / name for name in ("absent", "folder", "text", "cut_off", "foreign", "other")

@@ -1,5 +1,6 @@
 """The classifier: uint8 grey images in, logits out, and a file that describes itself."""
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Annotated, Any, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -173,10 +174,11 @@ class Classifier(nn.Module):
             target.copy_(tensors[name])
 
     def save(self, path: Path) -> None:
-        """Write weights and description as one safetensors file; the same model gives the same bytes."""
+        """Write weights, description and their digest as a safetensors file; the same model gives the same bytes."""
         tensors = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
+        described = {"sha256": _digest(self.description, tensors), **self.description.model_dump(mode="json")}
         # One entry only: safetensors writes several in no fixed order.
-        metadata = {METADATA_KEY: self.description.model_dump_json()}
+        metadata = {METADATA_KEY: json.dumps(described)}
         with atomic_file(path) as temporary:
             save_file(tensors, temporary, metadata)
 
@@ -185,17 +187,29 @@ def load_classifier(path: Path) -> Classifier:
     """Read a model that `Classifier.save` wrote, in evaluation mode.
 
     Raises:
-        UserError: no such file, not a model of this project, or its weights do not fit its description.
+        UserError: no such file, not a model of this project, damaged, or its weights do not fit its description.
     """
     tensors, metadata = read_safetensors(path)
     try:
-        description = Description.model_validate(json.loads(metadata[METADATA_KEY]))
+        described = json.loads(metadata[METADATA_KEY])
+        digest = described.pop("sha256")
+        description = Description.model_validate(described)
         classifier = Classifier(description)
         classifier.load_state_dict(tensors)
-    except (KeyError, ValueError, ValidationError, RuntimeError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = str(error).split("\n")[0]
         raise UserError(f"{path} is no model of this project ({reason}): run the train stage again") from None
+    if digest != _digest(description, tensors):
+        raise UserError(f"{path} is damaged: run the train stage again")
     return classifier.eval().to(memory_format=torch.channels_last)
+
+
+def _digest(description: Description, tensors: Tensors) -> str:
+    """SHA-256 of a model: no format of tensors tells whether a bit has flipped."""
+    digest = hashlib.sha256(description.model_dump_json().encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(name.encode() + b"\0" + tensor.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _pooled_head(backbone: Backbone, description: Description) -> nn.Sequential:
