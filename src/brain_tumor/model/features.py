@@ -117,8 +117,9 @@ class FeatureCache:
         distinct = {digest: row for row, digest in enumerate(digests)}
         known = self._at_hand(folder, distinct)
         missing = sorted(row for digest, row in distinct.items() if digest not in known)
-        at_hand = len(distinct) - len(missing)
-        log.info("features: %d images, %d at hand, %d to compute", len(distinct), at_hand, len(missing))
+        if missing:
+            at_hand = len(distinct) - len(missing)
+            log.info("features: %d at hand, %d to compute, kept in %s", at_hand, len(missing), self.folder)
         classifier.to(device)
         with tqdm(total=len(missing), desc="features", unit="img", disable=not sys.stderr.isatty()) as progress:
             for start in range(0, len(missing), BLOCK):
@@ -158,7 +159,6 @@ class FeatureCache:
         # Whatever else a killed run left, unfinished blocks and temporary files, ages and goes likewise.
         stats = {path: path.stat() for path in self.folder.glob("*/*") if not path.name.endswith(DIGESTS)}
         size = sum(stat.st_size for stat in stats.values())
-        log.info("features: the cache holds %.2f of at most %.0f GB in %s", size / 1e9, self.limit / 1e9, self.folder)
         dropped = 0
         for path in sorted(stats, key=lambda path: stats[path].st_mtime):
             if size - dropped > self.limit and path not in self._in_use:
