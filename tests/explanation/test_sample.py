@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brain_tumor.explanation.sample import BATCH, choose, explain, fixed_sample, maps_summary
+from brain_tumor.data.arrays import BATCH
+from brain_tumor.explanation.sample import choose, explain, fixed_sample, maps_summary
 
 NAMES = ("cat", "dog", "owl")
 

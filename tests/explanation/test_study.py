@@ -13,6 +13,8 @@ from brain_tumor.data.annotations import OUTLINE_COLUMNS, format_outline
 from brain_tumor.data.arrays import write_origin, write_split_arrays
 from brain_tumor.data.catalog import CLASSES
 from brain_tumor.data.images import Reader
+from brain_tumor.explanation.gradcam import grad_cam
+from brain_tumor.explanation.study import predictions_and_maps
 from brain_tumor.model.classifier import Classifier, Description
 from brain_tumor.model.predict import probabilities
 
@@ -25,6 +27,18 @@ def classifier():
     values = {"backbone": "mobilenet_v3_large", "head": "pooled", "trainable": "head", "precision": "fp32"}
     torch.manual_seed(0)
     return Classifier(Description(classes=CLASSES, reader=Reader(size=SIZE), dropout=0, **values)).eval()
+
+
+def test_one_pass_gives_the_predictions_and_their_maps(arrays, cache, classifier):
+    images = arrays.test.images
+    features = cache.compute(classifier, images)
+
+    answers, maps = predictions_and_maps(classifier, features, "gradcam")
+
+    np.testing.assert_array_equal(answers, probabilities(classifier, images, cache))
+    targets = torch.from_numpy(answers.argmax(axis=1))
+    whole = grad_cam(classifier.activations, classifier.classify, features.gather(np.arange(len(images))), targets)
+    np.testing.assert_allclose(maps, whole, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,8 @@ from brain_tumor.files import atomic_file, write_json
 
 ORIGIN = "origin.json"
 
+BATCH = 32
+
 INDEX_COLUMNS = ("path", "class", "augmented", "group", *Frame._fields)
 
 UNKNOWN_TUMOUR = len(CLASSES)
@@ -123,3 +125,8 @@ def _present(file: Path) -> Path:
     if not file.is_file():
         raise UserError(f"{file} is not there: run the augment stage first")
     return file
+
+
+def batches(count: int) -> list[NDArray[np.int64]]:
+    """Rows of `count` images for a network, at least one batch, each of about as many and at most `BATCH`."""
+    return np.array_split(np.arange(count), max(1, -(-count // BATCH)))

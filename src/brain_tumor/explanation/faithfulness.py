@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from brain_tumor.data.images import Pixels
 from brain_tumor.explanation.heat import Heat, upsample
 
-STEPS = 16
+STEPS = 8
 
 BLUR = 1 / 16
 """Standard deviation of the blur, as a share of the picture's side."""

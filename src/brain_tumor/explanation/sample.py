@@ -6,11 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from brain_tumor.data.arrays import batches
 from brain_tumor.data.catalog import digest_order
 from brain_tumor.data.images import Pixels
 from brain_tumor.explanation.heat import Heat, normalise, upsample
-
-BATCH = 32
 
 MapsOf = Callable[[NDArray[np.int64], NDArray[np.int64]], Heat]
 """From rows and class indices, (images,) each, to maps (images, height, width) of the explained layer, not scaled."""
@@ -58,12 +57,6 @@ class Explanation:
     def correct(self) -> bool:
         """Whether the prediction is true."""
         return self.prediction == self.truth
-
-
-def in_batches(maps_of: MapsOf, rows: NDArray[np.int64], targets: NDArray[np.int64]) -> Heat:
-    """Maps of any number of images but none, in batches: arguments and result as those of `maps_of`."""
-    batches = np.array_split(np.arange(len(rows)), -(-len(rows) // BATCH))
-    return np.concatenate([maps_of(rows[batch], targets[batch]) for batch in batches])
 
 
 def fixed_sample(paths: Sequence[str], size: int) -> NDArray[np.int64]:
@@ -129,7 +122,7 @@ def explain(
     predicted = probabilities.argmax(axis=1)
     wanted = [(row, target) for row in chosen.values() for target in dict.fromkeys((predicted[row], labels[row]))]
     rows, targets = np.array(wanted).T
-    maps = in_batches(maps_of, rows, targets)
+    maps = np.concatenate([maps_of(rows[batch], targets[batch]) for batch in batches(len(rows))])
     heats = normalise(upsample(maps, images.shape[1]))
     panels: dict[int, list[Panel]] = {row: [] for row in rows}
     for row, target, heat, values in zip(rows, targets, heats, maps, strict=True):

@@ -23,7 +23,7 @@ from brain_tumor.model.precision import autocast
 BATCH = 16
 """Images that pass the whole network together; the first layers of VGG16 need some 40 MB for each."""
 
-STEPS = 16
+STEPS = 8
 """At most so many measurements; a deeper network has several layers randomised between two."""
 
 ORIGINAL, OTHER = "nothing", "map of another image"

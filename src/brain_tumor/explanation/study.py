@@ -8,23 +8,25 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from brain_tumor.data.annotations import Outline
-from brain_tumor.data.arrays import SplitArrays
+from brain_tumor.data.arrays import SplitArrays, batches
 from brain_tumor.data.catalog import CLASSES
 from brain_tumor.data.masks import masks_at_model_size
 from brain_tumor.explanation.faithfulness import deletion_insertion, deletion_insertion_summary
 from brain_tumor.explanation.gradcam import grad_cam
 from brain_tumor.explanation.heat import Heat
 from brain_tumor.explanation.localization import headline, localization_table, outside_head
-from brain_tumor.explanation.sample import Explanation, choose, explain, fixed_sample, in_batches, maps_summary
+from brain_tumor.explanation.sample import Explanation, choose, explain, fixed_sample, maps_summary
 from brain_tumor.explanation.sanity import randomization_curve, randomization_summary
 from brain_tumor.files import list_of
+from brain_tumor.model.calibration import calibrated
 from brain_tumor.model.classifier import Classifier
-from brain_tumor.model.features import FeatureCache
+from brain_tumor.model.features import FeatureCache, Features
 from brain_tumor.model.predict import probabilities
 
-SAMPLE = 48
+SAMPLE = 32
 """Images for the scores that need the network many times; of a small test set an eighth, so that it stays quick."""
 
 
@@ -68,10 +70,9 @@ def study(
         batch, classes = features.gather(rows), torch.from_numpy(targets.copy())
         return grad_cam(classifier.activations, classifier.classify, batch, classes, method)
 
-    answers = probabilities(classifier, test.images, cache)
+    answers, maps = predictions_and_maps(classifier, features, method)
     paths, predicted = test.index["path"].tolist(), answers.argmax(axis=1)
     correct = predicted == test.labels
-    maps = in_batches(maps_of, np.arange(len(test)), predicted)
     annotated, masks = masks_at_model_size(outlines, paths, test.frames, test.images.shape[1])
     labels = test.index["class"].iloc[annotated].tolist()
     localization = localization_table(maps[annotated], masks, labels, correct[annotated], seed)
@@ -98,3 +99,18 @@ def study(
     chosen = choose(paths, test.labels, predicted, CLASSES, images_per_class)
     explanations = explain(chosen, test.images, test.labels, answers, CLASSES, maps_of)
     return Study(tables, headline(outside["mass"], localization), explanations)
+
+
+def predictions_and_maps(classifier: Classifier, features: Features, method: str) -> tuple[NDArray[np.float64], Heat]:
+    """Probabilities (images, classes), and the maps (images, height, width) of the predicted classes.
+
+    The network is passed once for both.
+    """
+    scores, maps = [], []
+    for rows in batches(len(features)):
+        with torch.no_grad():
+            activations = classifier.activations(features.gather(rows))
+            logits = classifier.classify(activations.clone())  # a copy, because modules may work in place
+        scores.append(logits.double().numpy())
+        maps.append(grad_cam(nn.Identity(), classifier.classify, activations, logits.argmax(dim=1), method))
+    return calibrated(np.concatenate(scores), classifier.description.temperature), np.concatenate(maps)

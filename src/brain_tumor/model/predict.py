@@ -4,12 +4,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from brain_tumor.data.arrays import batches
 from brain_tumor.data.images import Pixels
 from brain_tumor.model.calibration import calibrated
 from brain_tumor.model.classifier import Classifier
 from brain_tumor.model.features import FeatureCache, frozen_output
-
-BATCH = 32
 
 
 @torch.inference_mode()
@@ -32,7 +31,7 @@ def logits(classifier: Classifier, images: Pixels, cache: FeatureCache | None = 
     device = next(classifier.parameters()).device
     features = cache.compute(classifier, images, device) if cache else None
     scores = []
-    for rows in np.array_split(np.arange(len(images)), max(1, -(-len(images) // BATCH))):
+    for rows in batches(len(images)):
         batch = features.gather(rows) if features else frozen_output(classifier, images[rows], device)
         scores.append(classifier.tail(batch.to(device)))
     return torch.cat(scores).double().cpu().numpy()
