@@ -29,6 +29,19 @@ def main():
 main()
 """
 
+SPEAKING = """
+from brain_tumor.stage import stage
+import logging
+
+@stage
+def main():
+    for name in (__name__, "brain_tumor.model.weights", "httpx2"):
+        logging.getLogger(name).info("from %s", name)
+    logging.getLogger("httpx2").warning("a warning")
+
+main()
+"""
+
 BROKEN = """
 from brain_tumor.stage import stage
 raise ValueError("a defect")
@@ -67,6 +80,12 @@ def test_a_stage_that_is_stopped_clears_up_and_says_so(number):
 
 def test_what_a_shell_keeps_from_the_background_is_kept():
     assert stopped(WORKING, signal.SIGINT, ignored=True) == (-signal.SIGKILL, "", "")
+
+
+def test_a_stage_says_what_it_does_and_of_libraries_only_warnings():
+    said = subprocess.run([sys.executable, "-c", SPEAKING], capture_output=True, text=True, check=True).stderr
+
+    assert said.splitlines() == ["from __main__", "from brain_tumor.model.weights", "a warning"]
 
 
 def test_a_defect_keeps_its_traceback():

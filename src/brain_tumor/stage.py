@@ -26,7 +26,9 @@ def stage(main: Callable[[], None]) -> Callable[[], None]:
 
     @functools.wraps(main)
     def run() -> None:
-        logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+        logging.basicConfig(format="%(message)s", stream=sys.stderr)
+        for name in ("brain_tumor", main.__module__):  # libraries tell of every request that they make
+            logging.getLogger(name).setLevel(logging.INFO)
         numbers = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) != signal.SIG_IGN]
         before = {number: signal.signal(number, _stop) for number in numbers}
         try:

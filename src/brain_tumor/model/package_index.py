@@ -4,7 +4,6 @@ pip itself would run the set-up script of a source archive, to learn its name, a
 """
 
 import ast
-import logging
 import subprocess
 import sys
 import tempfile
@@ -17,8 +16,6 @@ from unearth.errors import HashMismatchError, UnpackError
 from unearth.fetchers import PyPIClient
 
 PYPI = "https://pypi.org/simple/"
-
-logging.getLogger("unearth").setLevel(logging.WARNING)  # it names each file twice, on a run that says enough itself
 
 
 def download_package(requirement: str, digest: str) -> bytes:
