@@ -146,6 +146,21 @@ def test_two_trainings_of_the_same_refuse_each_other(arrays, train_params, cache
     fit(arrays, train_params, 3, cache, tmp_path)
 
 
+def test_a_run_that_failed_holds_nothing(arrays, train_params, cache, tmp_path, monkeypatch):
+    monkeypatch.setattr(ClassificationTask, "training_step", lambda *_: stop())
+    with pytest.raises(Stop) as kept:  # as a notebook keeps the last traceback
+        fit(arrays, train_params, 3, cache, tmp_path)
+    monkeypatch.undo()
+
+    fit(arrays, train_params, 3, cache, tmp_path)
+
+    assert kept.tb
+
+
+def stop():
+    raise Stop
+
+
 @pytest.mark.parametrize("damage", [None, "best.ckpt", "last.ckpt"])
 def test_processes_of_a_run_agree_whether_it_goes_on(arrays, train_params, cache, tmp_path, monkeypatch, damage):
     """However far the first has come with deleting what is damaged, another starts as the first does."""

@@ -1,5 +1,6 @@
 """The run: from arrays and parameters to the epoch with the lowest validation loss."""
 
+import contextlib
 import logging
 import shutil
 import sys
@@ -137,21 +138,24 @@ def fit(
         num_sanity_val_steps=0,
     )
     refuse_timm_norm(classifier, trainer.world_size)
-    held = None
-    if trainer.is_global_zero:
-        held = lock(state)
-        drop_abandoned(state)
-        drop_damaged(state)
-    if resumed := resumable(state):
-        log.info("resuming from the last finished epoch of an interrupted run")
-    weights = class_weights(params.class_weights, torch.from_numpy(arrays.train.labels))
-    task = ClassificationTask(classifier, params, weights, seed)
-    data = FeatureBatches(arrays, classifier, cache, params.batch_size, seed)
-    trainer.fit(task, datamodule=data, ckpt_path=resumed, weights_only=True)
-    if best.best_model_score is None or not torch.isfinite(best.best_model_score):
-        raise UserError("the validation loss was never a finite number: lower train.learning_rate")
-    kept = trainer.strategy.load_checkpoint(best.best_model_path, weights_only=True)
-    task.load_state_dict(kept["state_dict"], strict=False)
+    with contextlib.ExitStack() as failure:
+        held = None
+        if trainer.is_global_zero:
+            held = lock(state)
+            failure.callback(held.release)
+            drop_abandoned(state)
+            drop_damaged(state)
+        if resumed := resumable(state):
+            log.info("resuming from the last finished epoch of an interrupted run")
+        weights = class_weights(params.class_weights, torch.from_numpy(arrays.train.labels))
+        task = ClassificationTask(classifier, params, weights, seed)
+        data = FeatureBatches(arrays, classifier, cache, params.batch_size, seed)
+        trainer.fit(task, datamodule=data, ckpt_path=resumed, weights_only=True)
+        if best.best_model_score is None or not torch.isfinite(best.best_model_score):
+            raise UserError("the validation loss was never a finite number: lower train.learning_rate")
+        kept = trainer.strategy.load_checkpoint(best.best_model_path, weights_only=True)
+        task.load_state_dict(kept["state_dict"], strict=False)
+        failure.pop_all()
     return Result(classifier.eval().to(device), history.table(), state, held)
 
 
