@@ -497,6 +497,72 @@ def test_masks_are_called_as_people_call_them_and_several_are_one(project, own, 
     np.testing.assert_array_equal(outline_mask(outline, 20, 24), mask > 0)
 
 
+def palette(mask):
+    image = Image.fromarray((mask > 0).astype(np.uint8), "P")
+    image.putpalette([0, 0, 0, 0, 0, 1])
+    return image
+
+
+def behind_alpha(mask):
+    return Image.merge("RGBA", [Image.new("L", (24, 20), 255)] * 3 + [Image.fromarray(mask)])
+
+
+MASKS = {
+    "1 bit": lambda mask: Image.fromarray(mask > 0),
+    "labels": lambda mask: Image.fromarray(mask // 255),
+    "16-bit labels, one far larger": lambda mask: Image.fromarray(mask.astype(np.uint16) // 255 + far(mask)),
+    "floats": lambda mask: Image.fromarray(mask.astype(np.float32) / 1000),
+    "a palette": palette,
+    "a dark colour": lambda mask: Image.merge("RGB", [Image.new("L", (24, 20))] * 2 + [Image.fromarray(mask // 255)]),
+    "opaque": lambda mask: Image.merge("LA", [Image.fromarray(mask), Image.new("L", (24, 20), 255)]),
+}
+
+
+def far(mask):
+    """One pixel of the mask, 65,000 and black elsewhere."""
+    values = np.zeros(mask.shape, np.uint16)
+    values[tuple(np.argwhere(mask)[0])] = 65_000
+    return values
+
+
+@pytest.mark.parametrize("kind", MASKS)
+def test_whatever_is_not_black_is_the_tumour(project, own, kind):
+    mask = np.zeros((20, 24), np.uint8)
+    mask[5:12, 6:18] = 255
+    suffix = "tif" if kind == "floats" else "png"
+    MASKS[kind](mask).save(own / "Training" / "glioma" / f"1_mask.{suffix}")
+
+    project.download(dataset=str(own))
+
+    (outline,) = read_outlines(project.raw).values()
+    np.testing.assert_array_equal(outline_mask(outline, 20, 24), mask > 0)
+
+
+def test_edges_of_a_jpeg_mask_are_no_tumour(project, own):
+    mask = np.zeros((20, 24), np.uint8)
+    mask[5:12, 6:18] = 255
+    Image.fromarray(mask).save(own / "Training" / "glioma" / "1_mask.jpg", quality=30)
+
+    project.download(dataset=str(own))
+
+    (outline,) = read_outlines(project.raw).values()
+    assert (outline_mask(outline, 20, 24) != (mask > 0)).mean() < 0.03
+
+
+def test_a_mask_that_says_nothing_is_refused(project, own):
+    mask = np.zeros((20, 24), np.uint8)
+    mask[5:12, 6:18] = 255
+    path = own / "Training" / "glioma" / "1_mask.png"
+    for image in (behind_alpha(mask), Image.new("L", (24, 20), 255), Image.fromarray(np.full((20, 24), 7, np.uint16))):
+        image.save(path)
+        assert "1_mask.png has no black: draw the tumour white on black" in project.refusal(dataset=str(own))
+    path.unlink()
+    page = Image.fromarray(mask)
+    page.save(path.with_suffix(".tif"), save_all=True, append_images=[page])
+
+    assert "1_mask.tif has several pages: save the one that is meant as PNG" in project.refusal(dataset=str(own))
+
+
 def test_a_mask_of_another_shape_than_its_picture_is_named(project, own):
     Image.new("L", (9, 20), 255).save(own / "Training" / "glioma" / "1_mask.png")
 

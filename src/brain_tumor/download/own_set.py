@@ -1,14 +1,15 @@
 """A data set of one's own: copied under the names of the project, with masks beside pictures as outlines."""
 
+import io
 from collections.abc import Mapping
-from itertools import groupby
+from itertools import groupby, islice
 from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from brain_tumor.data.annotations import (
     OUTLINE_COLUMNS,
@@ -20,6 +21,7 @@ from brain_tumor.data.annotations import (
 )
 from brain_tumor.data.catalog import ANNOTATIONS_FOLDER, read_catalog
 from brain_tumor.data.formats.decoding import pictures
+from brain_tumor.data.formats.raster import is_raster
 from brain_tumor.data.images import decode, read_images
 from brain_tumor.download.archives import Tree, copy_files, named_as, open_tree
 from brain_tumor.download.layout import annotation_targets, image_targets, mask_targets
@@ -81,16 +83,27 @@ def _write_masks(tree: Tree, images: Mapping[str, str], folder: Path) -> None:
 
 
 def _read_mask(tree: Tree, name: str, picture: Path) -> NDArray[np.bool_]:
-    """(height, width), where the mask is white, at the size of its picture.
+    """(height, width), where the mask is not black, at the size of its picture; its transparency says nothing.
 
     Raises:
-        UserError: it cannot be read, or has another shape than its picture.
+        UserError: it cannot be read, has several pages or no black, or another shape than its picture.
     """
     told = f"{tree.path}: the mask {name}"
     with tree.open(name) as file:
-        mask = next(pictures(told, file.read())).grey
-    height, width = decode(picture).shape
-    rows, columns = mask.shape
+        content = file.read()
+    if content and not is_raster(content[:32]):
+        raise UserError(f"{told} is no PNG: write it as one")
+    if len(list(islice(pictures(told, content), 2))) > 1:  # reads what is damaged or too large as all pictures are
+        raise UserError(f"{told} has several pages: save the one that is meant as PNG")
+    with Image.open(io.BytesIO(content)) as image:
+        upright = ImageOps.exif_transpose(image)
+        colours = upright if upright.mode[0] in "1LIF" and upright.mode != "LA" else upright.convert("RGB")
+        # Around edges JPEG leaves what is nearly black; labels such as 1 and 2 are nearly black elsewhere.
+        values = np.atleast_3d(np.asarray(colours))
+        white: NDArray[np.bool_] = np.any(values > (127 if image.format == "JPEG" else 0), axis=2)
+    (rows, columns), (height, width) = white.shape, decode(picture).shape
     if abs(columns * height - rows * width) > 0.02 * rows * width:
         raise UserError(f"{told} has {columns} x {rows} pixels, its picture {width} x {height}: write it at that size")
-    return np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST)) > 0
+    if white.all():
+        raise UserError(f"{told} has no black: draw the tumour white on black")
+    return np.asarray(Image.fromarray(white).resize((width, height), Image.Resampling.NEAREST))
