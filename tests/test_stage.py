@@ -1,5 +1,6 @@
 from brain_tumor.stage import INTERRUPTED
 
+import os
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 
 IMPORTING = """
 from brain_tumor.stage import stage
+import torch
 print("ready", flush=True)
 import time
 time.sleep(60)
@@ -25,6 +27,24 @@ def main():
         time.sleep(60)
     finally:
         print("cleared")
+
+main()
+"""
+
+DONE = """
+from brain_tumor.stage import stage
+import atexit
+import time
+
+@atexit.register
+def clear_up():
+    print("ready", flush=True)
+    time.sleep(0.5)
+    print("cleared")
+
+@stage
+def main():
+    pass
 
 main()
 """
@@ -76,6 +96,32 @@ def test_an_interrupt_while_a_stage_is_imported_is_one_line():
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stage_that_is_stopped_clears_up_and_says_so(number):
     assert stopped(WORKING, number) == (128 + number, "cleared\n", f"{INTERRUPTED}\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_work_that_is_done_is_not_interrupted(number):
+    assert stopped(DONE, number) == (0, "cleared\n", "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("stderr", ["closed", "a pipe that nobody reads"])
+def test_a_stage_needs_nobody_to_read_what_it_says(number, stderr):
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = subprocess.Popen(
+        [sys.executable, "-c", WORKING],
+        stdout=subprocess.PIPE,
+        stderr=writing,
+        text=True,
+        preexec_fn=(lambda: os.close(2)) if stderr == "closed" else None,
+    )
+    os.close(writing)
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(0.1)
+    process.send_signal(number)
+
+    assert process.communicate(timeout=20)[0] == "cleared\n"
+    assert process.returncode == 128 + number
 
 
 def test_what_a_shell_keeps_from_the_background_is_kept():

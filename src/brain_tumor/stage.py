@@ -3,6 +3,8 @@
 Stages import it before all else, so that Ctrl-C while they import the rest is one line, too.
 """
 
+import atexit
+import contextlib
 import functools
 import logging
 import os
@@ -39,6 +41,8 @@ def stage(main: Callable[[], None]) -> Callable[[], None]:
             if (line := one_line(error)) is None:
                 raise
             sys.exit(f"error: {line}")
+        else:
+            atexit.register(_ignore)  # what libraries clear up at the end takes a second, and the work is done
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
@@ -49,13 +53,26 @@ def stage(main: Callable[[], None]) -> Callable[[], None]:
 def _stop(number: int, _: object) -> None:
     """End in order; a second signal ends at once."""
     signal.signal(number, signal.SIG_DFL)
-    os.write(sys.stderr.fileno(), f"{INTERRUPTED}\n".encode())  # `print` may be what was interrupted
+    _say_interrupted()
     sys.exit(128 + number)
+
+
+def _say_interrupted() -> None:
+    with contextlib.suppress(OSError):  # nobody reads it any more
+        if sys.stderr:  # None where it was closed at the start
+            os.write(sys.stderr.fileno(), f"{INTERRUPTED}\n".encode())  # `print` may be what was interrupted
+
+
+def _ignore() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _show(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
     if issubclass(kind, KeyboardInterrupt):
-        print(INTERRUPTED, file=sys.stderr)
+        _say_interrupted()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)  # some libraries, once imported, make it status 1
     else:
         sys.__excepthook__(kind, error, traceback)
 
