@@ -35,7 +35,7 @@ from brain_tumor.data.images import read_images
 from brain_tumor.download.archives import copy_files, open_tree
 from brain_tumor.errors import UserError
 from brain_tumor.files import write_csv
-from brain_tumor.progress import progress
+from brain_tumor.progress import is_terminal, progress
 
 DOI = "10.6084/m9.figshare.1512427"
 """Of the set, under CC BY 4.0."""
@@ -133,7 +133,7 @@ def download_figshare(folder: Path) -> Path:
 
     try:
         for name, (number, digest) in ARCHIVES.items():
-            pooch.retrieve(f"{SERVER}/{number}", f"md5:{digest}", name, folder, progressbar=sys.stderr.isatty())
+            pooch.retrieve(f"{SERVER}/{number}", f"md5:{digest}", name, folder, progressbar=is_terminal(sys.stderr))
     except (OSError, ValueError) as error:  # a failed request is an OSError, another digest a ValueError
         reason = " ".join(str(error).split())[:200]
         raise UserError(

@@ -7,7 +7,6 @@ images, each image under the digest of its pixels. Another split or another numb
 import hashlib
 import logging
 import os
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +15,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
 from brain_tumor.data.images import Pixels
 from brain_tumor.files import atomic_file, cache_folder
 from brain_tumor.model.classifier import Classifier
 from brain_tumor.model.precision import autocast
+from brain_tumor.progress import progress
 
 log = logging.getLogger(__name__)
 
@@ -121,11 +120,9 @@ class FeatureCache:
             at_hand = len(distinct) - len(missing)
             log.info("features: %d at hand, %d to compute, kept in %s", at_hand, len(missing), self.folder)
         classifier.to(device)
-        with tqdm(total=len(missing), desc="features", unit="img", disable=not sys.stderr.isatty()) as progress:
-            for start in range(0, len(missing), BLOCK):
-                rows = missing[start : start + BLOCK]
-                _write_block(folder, _front(classifier, images[rows], device), [digests[row] for row in rows])
-                progress.update(len(rows))
+        blocks = [missing[start : start + BLOCK] for start in range(0, len(missing), BLOCK)]
+        for rows in progress("features", unit="block")(blocks):
+            _write_block(folder, _front(classifier, images[rows], device), [digests[row] for row in rows])
         known = _read_places(folder)
         self._use({known[digest][0] for digest in digests})
 

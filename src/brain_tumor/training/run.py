@@ -27,6 +27,7 @@ from brain_tumor.model.classifier import Classifier, Description
 from brain_tumor.model.features import FeatureCache
 from brain_tumor.model.precision import TRAINER_PRECISION, autocast, resolve
 from brain_tumor.params import TrainParams
+from brain_tumor.progress import is_terminal
 from brain_tumor.training.batches import FeatureBatches
 from brain_tumor.training.bn_init import initialise_normalisations, trained_normalisations
 from brain_tumor.training.callbacks import HISTORY_COLUMNS, EarlyStop, History
@@ -123,7 +124,7 @@ def fit(
     classifier = pretrained(params, arrays, seed, folder, device.type)
     state = run_folder(folder / "checkpoints", classifier, arrays)
     history, (best, last) = History(), checkpoints(state)
-    bars = [TQDMProgressBar()] if sys.stdout.isatty() else []  # Lightning's own choice wraps its lines
+    bars = [TQDMProgressBar()] if is_terminal(sys.stdout) else []  # Lightning's own choice wraps its lines
     trainer = trainer_on(
         devices,
         max_epochs=params.epochs,
