@@ -131,7 +131,17 @@ def test_after_a_damaged_checkpoint_training_starts_afresh(
 
     assert epochs == [0, 1]
     assert again == whole
-    assert f"{name} is damaged: training starts from the beginning" in caplog.text
+    assert f"{name} is damaged or gone: training starts from the beginning" in caplog.text
+
+
+def test_a_best_epoch_that_is_gone_is_trained_again(arrays, train_params, cache, tmp_path, caplog):
+    params = train_params.model_copy(update={"epochs": 2})
+    whole = saved(fit(arrays, params, 3, cache, tmp_path), tmp_path / "a")
+    (path,) = tmp_path.glob("checkpoints/*/best.ckpt")
+    path.unlink()
+
+    assert saved(fit(arrays, params, 3, cache, tmp_path), tmp_path / "b") == whole
+    assert "best.ckpt is damaged or gone: training starts from the beginning" in caplog.text
 
 
 def test_two_trainings_of_the_same_refuse_each_other(arrays, train_params, cache, tmp_path):

@@ -76,14 +76,17 @@ def whole_content(path: Path) -> bytes | None:
 
 
 def damaged(folder: Path) -> Path | None:
-    """The first checkpoint of a run that is not whole."""
-    return next((path for path in sorted(folder.glob("*.ckpt")) if whole_content(path) is None), None)
+    """The first checkpoint of a run that is not whole, or the best that is gone beside the last, written after it."""
+    best, last = (folder / f"{name}.ckpt" for name in (BEST, LAST))
+    if last.is_file() and not best.is_file():
+        return best
+    return next((path for path in (best, last) if path.is_file() and whole_content(path) is None), None)
 
 
 def drop_damaged(folder: Path) -> None:
     """Delete the checkpoints of a run if one of them is not whole: only together they are a state."""
     if unusable := damaged(folder):
-        log.warning("%s is damaged: training starts from the beginning", unusable)
+        log.warning("%s is damaged or gone: training starts from the beginning", unusable)
         for name in (LAST, BEST):  # in this order, for processes that look for `resumable` meanwhile
             (folder / f"{name}.ckpt").unlink(missing_ok=True)
 
