@@ -106,7 +106,7 @@ def test_files_that_are_no_model_are_refused_in_one_line(classifier, tmp_path):
     classifier.save(cut_off)
     cut_off.write_bytes(cut_off.read_bytes()[:10_000])
     save_file({"weight": torch.zeros(2)}, foreign)
-    metadata = {METADATA_KEY: json.dumps(classifier.description.model_dump() | {"head": "imagenet"})}
+    metadata = {METADATA_KEY: json.dumps({"sha256": "", **classifier.description.model_dump(), "head": "imagenet"})}
     save_file(classifier.state_dict(), other, metadata)
 
     for path, reason in (
@@ -114,8 +114,8 @@ def test_files_that_are_no_model_are_refused_in_one_line(classifier, tmp_path):
         (folder, "is no file"),
         (text, "is not a whole .safetensors file"),
         (cut_off, "is not a whole .safetensors file"),
-        (foreign, "is no model of this project"),
-        (other, "is no model of this project"),
+        (foreign, "is no model of this project, or of another version: run the train stage again"),
+        (other, "is no model of this project, or of another version: run the train stage again"),
     ):
         with pytest.raises(UserError, match=reason) as error:
             load_classifier(path)

@@ -196,9 +196,10 @@ def load_classifier(path: Path) -> Classifier:
         description = Description.model_validate(described)
         classifier = Classifier(description)
         classifier.load_state_dict(tensors)
-    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        reason = str(error).split("\n")[0]
-        raise UserError(f"{path} is no model of this project ({reason}): run the train stage again") from None
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError, UserError):
+        raise UserError(
+            f"{path} is no model of this project, or of another version: run the train stage again"
+        ) from None
     if digest != _digest(description, tensors):
         raise UserError(f"{path} is damaged: run the train stage again")
     return classifier.eval().to(memory_format=torch.channels_last)
