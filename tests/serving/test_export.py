@@ -116,7 +116,7 @@ def test_ood_distance_is_the_mahalanobis_distance_and_its_threshold_accepts_vali
     engine, classifier, train_split, validation_split
 ):
     features = ood_features(classifier, validation_split.images)
-    detector = fit(ood_features(classifier, train_split.images), features)
+    detector = fit(ood_features(classifier, train_split.images))
 
     outputs = engine.run(validation_split.images)
 

@@ -5,29 +5,27 @@ Gaussian for all classes and shrinkage of its covariance (Ledoit and Wolf 2004).
 because their length follows the contrast of a picture rather than what is on it (Sun et al. 2022).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.covariance import LedoitWolf
 
 SHARE = 0.99
-"""Of the validation images, so many lie within the threshold."""
+"""So many of the validation images are in distribution."""
 
 
 @dataclass(frozen=True)
 class OodDetector:
-    """A Gaussian of the training images' features, and how far from it an image may lie.
+    """A Gaussian of the training images' features.
 
     Attributes:
         mean: (features,), of the features scaled to length 1.
         precision_root: (features, features), a matrix R with R Rᵀ the inverse of the covariance.
-        threshold: an image that is further away is out of distribution.
     """
 
     mean: NDArray[np.float32]
     precision_root: NDArray[np.float32]
-    threshold: float
 
     def distances(self, features: NDArray[np.floating]) -> NDArray[np.float64]:
         """Mahalanobis distances, root mean square over the features: about 1 for training images.
@@ -43,38 +41,29 @@ class OodDetector:
         return distances
 
 
-def fit(
-    features_train: NDArray[np.floating], features_validation: NDArray[np.floating], share: float = SHARE
-) -> OodDetector:
-    """Fit the Gaussian to training images, and its threshold to validation images.
+def fit(features: NDArray[np.floating]) -> OodDetector:
+    """Fit the Gaussian to training images.
 
     Args:
-        features_train: (images, features), a statistic over the places of each channel of one layer of a network.
-        features_validation: likewise, of images without a duplicate among the training images.
-        share: of the validation images that are accepted, 0 to 1.
+        features: (images, features), a statistic over the places of each channel of one layer of a network.
 
     Raises:
-        ValueError: fewer than two images, other shapes, or a share outside 0 to 1.
+        ValueError: fewer than two images, or another shape.
     """
-    if features_train.ndim != 2 or features_train.shape[1:] != features_validation.shape[1:]:
-        raise ValueError(
-            f"features {features_train.shape} and {features_validation.shape}: expected (images, features)"
-        )
-    if len(features_train) < 2 or not len(features_validation):
-        raise ValueError("at least two training images and one validation image are needed")
-    estimate = LedoitWolf().fit(_unit(features_train))
+    if features.ndim != 2 or len(features) < 2:
+        raise ValueError(f"features {features.shape}: expected (images, features) of at least two images")
+    estimate = LedoitWolf().fit(_unit(features))
     values, vectors = np.linalg.eigh(estimate.covariance_)
     # A feature that is the same in every training image has no variance; the floor keeps its weight finite.
     root = (vectors / np.sqrt(np.maximum(values, values.max() * 1e-6))).astype(np.float32)
-    detector = OodDetector(estimate.location_.astype(np.float32), root, 0.0)
-    return replace(detector, threshold=threshold(detector.distances(features_validation), share))
+    return OodDetector(estimate.location_.astype(np.float32), root)
 
 
 def threshold(distances: NDArray[np.floating], share: float = SHARE) -> float:
-    """The smallest of the distances that at least the share of them does not exceed.
+    """The distance beyond which an image is out of distribution: the smallest that at least the share does not exceed.
 
     Args:
-        distances: (images,), of validation images.
+        distances: (images,), of validation images, which have no duplicate among the training images.
         share: 0 to 1.
 
     Raises:

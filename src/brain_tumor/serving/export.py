@@ -55,7 +55,7 @@ def export(classifier: Classifier, train: SplitArrays, validation: SplitArrays, 
     """Write a model that takes uint8 grey images and gives what `onnx_model.Outputs` holds.
 
     Args:
-        classifier: with the head `pooled`, in evaluation mode.
+        classifier: with the head `class_map` or `pooled`, in evaluation mode.
         train: its originals tell what training images are like.
         validation: sets the threshold of the detector, and calibrates INT8.
         path: of the ONNX file, which holds its description (`onnx_model.Exported`) too.
@@ -69,15 +69,14 @@ def export(classifier: Classifier, train: SplitArrays, validation: SplitArrays, 
         raise UserError(f"the arrays are of {train.images.shape[1]} pixels a side, the model of {size}: augment again")
     originals = np.flatnonzero(train.index["augmented"] == 0)
     sample = originals[evenly_spaced(len(originals), TRAINING_SAMPLE)]
-    detector = fit(ood_features(classifier, train.images[sample]), ood_features(classifier, validation.images))
-    model = to_onnx(classifier, detector)
+    model = to_onnx(classifier, fit(ood_features(classifier, train.images[sample])))
     if int8:
         model = quantise(model, validation.images[evenly_spaced(len(validation), CALIBRATION_SAMPLE)])
     copied = {"classes", "reader", "prediction_sets", "volume_threshold", "study"}
     known = classifier.description.model_dump(include=copied)
-    exported = Exported(**known, ood_threshold=detector.threshold, precision="int8" if int8 else "fp32")
+    exported = Exported(**known, ood_threshold=1.0, precision="int8" if int8 else "fp32")
     with atomic_file(path) as temporary:
-        # Rounding moves the distances, so the threshold is set on those of the model that is written.
+        # Rounding moves the distances, so the threshold is set on those of the model as it is written.
         save(model, exported, temporary)
         engine = Engine(temporary)
         distances = np.concatenate([engine.run(batch).ood_distances for batch in _batches(validation.images)])
