@@ -12,7 +12,6 @@ from brain_tumor.audit.result import (
     AuditedFolder,
     AuditResult,
     named_pairs,
-    printable,
     write_independent,
     write_pairs,
     write_summary,
@@ -22,7 +21,7 @@ from brain_tumor.data.catalog import TEST, TRAIN
 from brain_tumor.duplicates.groups import group_names
 from brain_tumor.duplicates.search import match_duplicates
 from brain_tumor.duplicates.views import LOOKS, SIZE, stored
-from brain_tumor.errors import UserError
+from brain_tumor.errors import UserError, printable
 from brain_tumor.progress import progress as progress_bar
 
 THRESHOLD = 0.99
@@ -79,9 +78,9 @@ def run(args: argparse.Namespace) -> int:
     unreadable = [reason for folder in result.folders for reason in folder.unreadable]
     for reason in unreadable:
         print(f"left out: {printable(reason)}", file=sys.stderr)
-    _print("\n\n".join([*map(plain, result_tables(result)), "\n".join(summary(result))]))
+    print("\n\n".join([*map(plain, result_tables(result)), "\n".join(summary(result))]))
     if len(result.pairs) and not (args.csv or args.html):
-        _print("--csv FILE names the pairs, --html FILE shows them.")
+        print("--csv FILE names the pairs, --html FILE shows them.")
     writers: tuple[tuple[Path | None, Callable[[Path, AuditResult], None]], ...] = (
         (args.csv, write_pairs),
         (args.json, write_summary),
@@ -91,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
     for path, write in writers:
         if path:
             write(path, result)
-            _print(str(path))
+            print(str(path))
     if args.fail_on_leak and len(result.leaked()):
         return LEAK
     return UNREADABLE if unreadable else 0
@@ -135,9 +134,3 @@ def audit(
     found = match_duplicates(looks[: len(images)], images["digest"].tolist(), threshold)
     images["group"] = pd.Series(group_names(images["path"].tolist(), found), dtype=object)
     return AuditResult(folder, threshold, tuple(audited), images, named_pairs(images, found))
-
-
-def _print(text: str) -> None:
-    """Print text of which the terminal may not know every letter."""
-    encoding = sys.stdout.encoding or "utf-8"
-    print(text.encode(encoding, "backslashreplace").decode(encoding))

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from brain_tumor.data.catalog import SPLITS, TRAIN
 from brain_tumor.duplicates.search import EQUAL, FILE, INDIRECT, KINDS
+from brain_tumor.errors import printable
 from brain_tumor.files import atomic_file, write_json, write_text
 
 PAIR_COLUMNS = (
@@ -123,11 +124,6 @@ def write_summary(path: Path, result: AuditResult) -> None:
 
 def _counts(values: pd.Series) -> dict[str, int]:
     return {printable(str(name)): int(count) for name, count in values.value_counts().sort_index().items()}
-
-
-def printable(text: str) -> str:
-    """The text with line breaks, control characters and bytes that are no letters as escapes."""
-    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
 
 
 def named_pairs(images: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:

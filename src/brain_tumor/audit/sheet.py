@@ -10,12 +10,13 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from brain_tumor.audit.result import AuditResult, couples, printable
+from brain_tumor.audit.result import AuditResult, couples
 from brain_tumor.data.catalog import TRAIN
 from brain_tumor.data.images import Pixels, decode
 from brain_tumor.duplicates.correlation import plain_correlation
 from brain_tumor.duplicates.search import IN_FRAME, KIND_OF_FLIP, KINDS
 from brain_tumor.duplicates.views import flipped, looks_at
+from brain_tumor.errors import printable
 from brain_tumor.figures.page import Picture, Table, write_page
 
 DRAWN = 60
