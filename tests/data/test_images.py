@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from brain_tumor.data import images
 from brain_tumor.data.formats import raster
 from brain_tumor.data.images import WHOLE, Frame, Reader, head_mask, prepare_images, read_image, read_images
 from brain_tumor.errors import UserError
@@ -280,11 +279,3 @@ def test_points_of_a_picture_are_located_in_what_was_cut_out():
     points = np.array([[0.25, 0.5], [0.5, 0.75], [0.75, 1.0], [0.0, 0.5]])
 
     assert frame.locate(points).tolist() == [[0, 0], [0.5, 0.5], [1, 1], [-0.5, 0]]
-
-
-def test_more_than_8_bits_are_scaled_by_percentiles(tmp_path, greys):
-    Image.fromarray(greys.astype(np.uint16) * 257).save(tmp_path / "wide.png")
-    low, high = np.percentile(greys, (0.5, 99.5))
-
-    expected = ((greys - low) / (high - low)).clip(0, 1) * 255
-    np.testing.assert_allclose(images.decode(tmp_path / "wide.png"), expected, atol=1)

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator
 
 import numpy as np
-from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError, _imaging
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError, _imaging
 
 from brain_tumor.data.formats.headers import TIFF_KIND, TIFF_PHOTOMETRIC, check_chunks, jpeg_size, tiff_pages
 from brain_tumor.data.formats.pixels import Picture, Pixels, check_size, contrast, to_grey
@@ -21,17 +21,6 @@ DECODING, DECODING_WIDE, DECODING_WEBP = 12, 18, 20
 
 MAX_EXIF = 2**20
 """Bytes of EXIF that are looked at; a JPEG file holds 65,533 at most."""
-
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-"""What turns a picture upright, by EXIF's orientation."""
 
 _NO_PAGE = 0b101  # bits of `TIFF_KIND`: a smaller copy of another page, and a mask
 
@@ -116,14 +105,13 @@ def _grey(image: Image.Image, white_is_zero: bool) -> Pixels:
         return 255 - pixels if white_is_zero else pixels
     if image.mode in ("P", "PA", "LA", "RGBA"):
         image = image.convert("RGBA").convert("RGB")
-    grey = image.convert("L")
-    turn = _UPRIGHT.get(_orientation(grey))
-    return np.asarray(grey if turn is None else grey.transpose(turn))
+    return np.asarray(_upright(image.convert("L")))
 
 
-def _orientation(image: Image.Image) -> int:
+def _upright(image: Image.Image) -> Image.Image:
+    """Turned as EXIF says."""
     # Damaged EXIF says nothing of the pixels; for it Pillow lets all kinds of exceptions through.
     with contextlib.suppress(Exception):
         if len(image.info.get("exif", b"")) < MAX_EXIF:
-            return int(image.getexif().get(ExifTags.Base.Orientation, 1))
-    return 1
+            return ImageOps.exif_transpose(image)
+    return image
