@@ -4,8 +4,6 @@ import importlib.util
 import itertools
 import os
 import shutil
-import subprocess
-import sys
 import threading
 import zipfile
 from functools import partial
@@ -678,25 +676,6 @@ def test_the_phantom_is_drawn_from_the_seed(project, tmp_path, monkeypatch):
     write_phantom(tmp_path / "expected", seed=17, patients=MIN_PATIENTS)
 
     assert project.download(dataset="phantom", annotations=True) == contents(tmp_path / "expected")
-
-
-# The stage as DVC starts it
-
-
-def test_the_stage_ends_with_one_line_and_status_1(project):
-    done = subprocess.run(
-        [sys.executable, REPOSITORY / "stages" / "download.py"],
-        cwd=project.root,
-        env=os.environ | {"BRAIN_TUMOR_DATA": "nowhere.zip"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-    assert done.returncode == 1
-    assert done.stdout == ""
-    assert len(done.stderr.splitlines()) == 1
-    assert "nowhere.zip" in done.stderr
 
 
 # The real set

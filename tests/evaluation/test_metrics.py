@@ -2,16 +2,10 @@ import warnings
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from sklearn import metrics as oracle
-from torchmetrics.functional.classification import (
-    multiclass_auroc,
-    multiclass_average_precision,
-    multiclass_specificity,
-)
 
 from brain_tumor.data.catalog import CLASSES
 from brain_tumor.evaluation.metrics import (
@@ -125,19 +119,6 @@ def test_weight_is_how_often_an_image_is_there(case):
         several = function(probabilities, labels, np.stack([weights, np.ones_like(weights)]))
         same(several[0], function(probabilities, labels, weights[None])[0])
         same(several[1], function(probabilities, labels)[0])
-
-
-def test_scores_agree_with_torchmetrics(rng):
-    labels = rng.integers(0, COUNT, 500)
-    probabilities = rng.dirichlet(np.ones(COUNT), 500) * 0.6 + certain(labels) * 0.4
-    tensors = torch.tensor(probabilities), torch.tensor(labels)
-    scores = by_class(probabilities, labels)
-    for name, function in (
-        ("auroc", multiclass_auroc),
-        ("average_precision", multiclass_average_precision),
-        ("specificity", multiclass_specificity),
-    ):
-        np.testing.assert_allclose(scores[name], function(*tensors, num_classes=COUNT, average=None), rtol=1e-5)
 
 
 @given(cases(), st.permutations(range(COUNT)))

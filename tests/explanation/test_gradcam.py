@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 import torch
-from captum.attr import LayerGradCam
 from pytorch_grad_cam import GradCAM, GradCAMPlusPlus, HiResCAM, LayerCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import nn
@@ -33,18 +32,6 @@ def features():
 @pytest.fixture
 def targets():
     return torch.arange(8) % CLASSES
-
-
-@pytest.mark.parametrize("pooled", [True, False])
-def test_agrees_with_captum(features, targets, pooled):
-    trunk, head = network(pooled=pooled)
-    oracle = LayerGradCam(nn.Sequential(trunk, head), trunk)
-    expected = oracle.attribute(features.clone().requires_grad_(), targets, relu_attributions=True)
-
-    maps = grad_cam(trunk, head, features, targets)
-
-    np.testing.assert_allclose(maps, expected.detach()[:, 0], rtol=1e-4, atol=1e-6)
-    assert maps.max() > 0  # the case is not trivial
 
 
 ORACLES = {"gradcam": GradCAM, "gradcam++": GradCAMPlusPlus, "hirescam": HiResCAM, "layercam": LayerCAM}

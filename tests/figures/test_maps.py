@@ -4,7 +4,7 @@ import pytest
 
 from brain_tumor.data.catalog import CLASSES
 from brain_tumor.explanation.sample import Explanation, Panel
-from brain_tumor.figures import maps, style
+from brain_tumor.figures import maps
 
 
 def explanation(rng, truth, prediction):
@@ -64,13 +64,3 @@ def test_overview_has_every_explanation_once_in_the_row_of_its_class(rng, cases,
 def test_overview_refuses_a_class_that_has_no_row(rng):
     with pytest.raises(ValueError, match="among glioma, notumor"):
         maps.gradcam_overview([explanation(rng, "pituitary", "glioma")], ["glioma", "notumor"])
-
-
-def test_same_values_give_the_same_bytes_whatever_the_settings(tmp_path):
-    for name, size in (("a", 9), ("b", 23)):
-        cases = [explanation(np.random.default_rng(1), "glioma", prediction) for prediction in ("notumor", "glioma")]
-        with matplotlib.rc_context({"font.size": size}):
-            style.save(maps.gradcam_picture(cases[0]), tmp_path / name / "picture.png")
-            style.save(maps.gradcam_overview(cases, CLASSES), tmp_path / name / "overview.png")
-    for path in (tmp_path / "a").iterdir():
-        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()

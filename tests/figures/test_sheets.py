@@ -37,14 +37,6 @@ def test_drawing_leaves_global_settings_alone(rng, tmp_path):
     assert dict(matplotlib.rcParams) == before
 
 
-def test_a_failed_save_leaves_nothing(tmp_path, monkeypatch):
-    figure = scores.training_curves(HISTORY)
-    monkeypatch.setattr(figure, "savefig", lambda *_, **__: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        style.save(figure, tmp_path / "curves.png")
-    assert not list(tmp_path.iterdir())
-
-
 def test_augmented_images_stand_beside_their_original(rng):
     originals = list(rng.integers(0, 256, (2, 8, 8), dtype=np.uint8))
     augmented = [[255 - originals[0]], [originals[1][::-1], originals[1].T]]
@@ -82,11 +74,3 @@ def test_a_sheet_of_nothing_says_so(sheet, content, said, tmp_path):
     figure = sheet(*content)
     assert texts(figure) == [said]
     style.save(figure, tmp_path / "nothing.png")
-
-
-@pytest.mark.parametrize(
-    ("sheet", "content"), [(sheets.mistakes_sheet, [["a"]]), (sheets.augmentation_sheet, [[], []])]
-)
-def test_sheets_refuse_lists_that_do_not_agree(sheet, content):
-    with pytest.raises(ValueError, match="zip"):
-        sheet([np.zeros((8, 8), np.uint8)] * 2, *content)

@@ -1,12 +1,10 @@
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import softmax
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import log_loss
-from torchmetrics.functional.classification import multiclass_calibration_error
 
 from brain_tumor.evaluation.reliability import expected_calibration_error, reliability
 from brain_tumor.model.calibration import calibrated, fit_calibration
@@ -116,13 +114,6 @@ def test_bins_are_those_of_scikit_learn(rng):
     assert table["images"].tolist() == [100] * 15
     np.testing.assert_allclose(table["confidence"], mean)
     np.testing.assert_allclose(table["accuracy"], accuracy)
-
-
-def test_one_bin_agrees_with_torchmetrics(rng):
-    probabilities = rng.dirichlet(np.ones(4), 400)
-    labels = rng.integers(0, 4, 400)
-    oracle = multiclass_calibration_error(torch.tensor(probabilities), torch.tensor(labels), 4, n_bins=1)
-    assert expected_calibration_error(probabilities, labels, bins=1) == pytest.approx(float(oracle), abs=1e-6)
 
 
 @given(st.lists(st.tuples(st.sampled_from([0.5, 0.6, 0.9, 1.0]), st.integers(0, 1)), min_size=1, max_size=40))

@@ -14,7 +14,6 @@ from serving.tiny import CENTRES, tiny_probabilities, tiny_series, tiny_volume, 
 
 from brain_tumor.data.catalog import CLASSES
 from brain_tumor.data.formats.pixels import Picture
-from brain_tumor.data.images import Reader
 from brain_tumor.download.phantom.plan import plan_phantom
 from brain_tumor.download.phantom.slice import draw_slice
 from brain_tumor.serving import web
@@ -428,12 +427,3 @@ def test_a_defect_fails_its_requests_and_the_next_ones_go_on(model):
             return await batcher.predict([picture])
 
     assert asyncio.run(two())[0].label == "glioma"
-
-
-def test_a_picture_that_cannot_be_prepared_is_422(tmp_path):
-    reader = Reader(size=32, crop="head", intensities="head", background="black")
-    with connected(create_app(Predictor(write_tiny_model(tmp_path / "model.onnx", reader)))) as made:
-        response = made.post("/api/predict", content=png(np.ones((1, 512))))
-    assert response.status_code == 422
-    assert "no picture of a head" in response.json()["detail"]
-    assert response.headers["x-content-type-options"] == "nosniff"

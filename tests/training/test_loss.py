@@ -3,7 +3,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.utils.class_weight import compute_class_weight
 from torch.nn import functional
 
 from brain_tumor.data.arrays import UNKNOWN_TUMOUR
@@ -70,15 +69,6 @@ def test_balanced_weights_give_every_class_the_same_sum_and_leave_out_unknown_ty
     weights = balanced_weights(labels)
 
     assert (weights * torch.tensor([6, 3, 2, 1])).tolist() == pytest.approx([12 / len(CLASSES)] * 4)
-
-
-def test_balanced_weights_are_scikit_learns(rng):
-    labels = rng.integers(0, 4, 300)
-
-    weights = balanced_weights(torch.from_numpy(labels))
-
-    expected = compute_class_weight("balanced", classes=np.arange(4), y=labels)
-    np.testing.assert_allclose(weights.numpy(), expected, rtol=1e-6)
 
 
 def cells_by_hand(cells, coverage, labels):
