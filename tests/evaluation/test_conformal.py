@@ -15,6 +15,11 @@ def simulated(rng, images):
     return odds / odds.sum(axis=1, keepdims=True), labels
 
 
+def conformal(probabilities, thresholds):
+    """The sets of the theory, which can be empty."""
+    return 1 - np.asarray(probabilities) <= thresholds
+
+
 @pytest.mark.parametrize("coverage", [0.9, 0.95])
 def test_every_class_is_covered_as_promised_on_exchangeable_data(rng, coverage):
     covered = np.zeros(4)
@@ -22,7 +27,7 @@ def test_every_class_is_covered_as_promised_on_exchangeable_data(rng, coverage):
     for _ in range(repeats):
         thresholds = class_thresholds(*simulated(rng, 400), coverage)
         probabilities, labels = simulated(rng, 400)
-        sets = prediction_sets(probabilities, thresholds)
+        sets = conformal(probabilities, thresholds)
         hits = sets[np.arange(400), labels]
         covered += [hits[labels == index].mean() for index in range(4)]
     mean = covered / repeats
@@ -38,7 +43,7 @@ def test_coverage_is_distributed_as_theory_says(rng):
         scores = rng.random(n + m)
         pairs = np.stack([1 - scores, scores], axis=1)
         threshold = class_thresholds(pairs[:n], np.zeros(n, int), coverage)
-        counts.append(prediction_sets(pairs[n:], threshold)[:, 0].sum())
+        counts.append(conformal(pairs[n:], threshold)[:, 0].sum())
     rank = 18  # 20 * 0.9
     expected = betabinom(m, rank, n + 1 - rank)
     assert np.mean(counts) == pytest.approx(expected.mean(), abs=0.35)
@@ -51,7 +56,7 @@ def test_threshold_by_hand():
     labels = np.zeros(9, int)
     assert class_thresholds(probabilities, labels, 0.8)[0] == pytest.approx(1 - 0.2)  # the 8th of 9: 10 * 0.8
     assert class_thresholds(probabilities, labels, 0.9)[0] == pytest.approx(1 - 0.1)  # the 9th: 10 * 0.9, not above
-    sets = prediction_sets([[0.21, 0.79], [0.19, 0.81]], class_thresholds(probabilities, labels, 0.8))
+    sets = conformal([[0.21, 0.79], [0.19, 0.81]], class_thresholds(probabilities, labels, 0.8))
     assert sets[:, 0].tolist() == [True, False]
 
 
@@ -62,6 +67,17 @@ def test_a_class_with_too_few_images_is_in_every_set():
     assert prediction_sets([[0.0, 1.0], [1.0, 0.0]], thresholds).all()
     enough = class_thresholds(np.tile([0.6, 0.4], (19, 1)), np.zeros(19, int), 0.95)
     assert enough.tolist() == [pytest.approx(0.4), 1]
+
+
+def test_a_set_has_the_most_probable_class_beside_those_that_the_threshold_lets_in(rng):
+    probabilities, labels = simulated(rng, 300)
+    thresholds = class_thresholds(probabilities, labels, 0.6)
+
+    sets = prediction_sets(probabilities, thresholds)
+
+    let_in, first = conformal(probabilities, thresholds), np.eye(4, dtype=bool)[probabilities.argmax(axis=1)]
+    assert not let_in.any(axis=1).all(), "no empty set: this case says nothing"
+    np.testing.assert_array_equal(sets, let_in | first)
 
 
 def test_higher_coverage_never_makes_a_set_smaller(rng):
@@ -75,10 +91,10 @@ def test_sizes_by_hand():
     probabilities = np.array([[1, 0, 0], [0.5, 0.5, 0], [0.3, 0.4, 0.3], [0, 1, 0]])
     labels, thresholds = np.array([0, 0, 1, 1]), {"0.9": [0.5] * 3, "0.95": [1] * 3}
     table = set_table(probabilities, labels, ["a", "b", "c"], thresholds).set_index(["promised", "class"])
-    numbers = ["images", "coverage", "mean_size", "single", "empty"]
-    assert table.loc[(0.9, "all"), numbers].tolist() == [4, 0.75, 1, 0.5, 0.25]
-    assert table.loc[(0.9, "a"), numbers].tolist() == [2, 1, 1.5, 0.5, 0]
-    assert table.loc[(0.95, "all"), numbers].tolist() == [4, 1, 3, 0, 0]
+    numbers = ["images", "coverage", "mean_size", "single"]
+    assert table.loc[(0.9, "all"), numbers].tolist() == [4, 1, 1.25, 0.75]
+    assert table.loc[(0.9, "a"), numbers].tolist() == [2, 1, 1.5, 0.5]
+    assert table.loc[(0.95, "all"), numbers].tolist() == [4, 1, 3, 0]
     assert table.loc[(0.9, "c"), "images"] == 0
     assert table.loc[(0.9, "c"), numbers[1:]].isna().all()
 

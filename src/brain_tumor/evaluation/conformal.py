@@ -12,7 +12,7 @@ Floats = NDArray[np.float64]
 
 COVERAGES = (0.9, 0.95)
 
-COLUMNS = ("promised", "class", "images", "coverage", "mean_size", "single", "empty")
+COLUMNS = ("promised", "class", "images", "coverage", "mean_size", "single")
 
 
 def class_thresholds(probabilities: ArrayLike, labels: ArrayLike, coverage: float) -> Floats:
@@ -58,9 +58,12 @@ def prediction_sets(probabilities: ArrayLike, thresholds: ArrayLike) -> NDArray[
         thresholds: (classes,), as `class_thresholds` gives them.
 
     Returns:
-        (images, classes). A set can be empty: the image is unlike those of any class.
+        (images, classes). The most probable class is always in the set: an answer that its own set leaves out, or a
+        set of nothing, would say nothing, and the promise stays.
     """
-    sets: NDArray[np.bool_] = 1 - np.asarray(probabilities, np.float64) <= np.asarray(thresholds, np.float64)
+    values = np.asarray(probabilities, np.float64)
+    sets: NDArray[np.bool_] = 1 - values <= np.asarray(thresholds, np.float64)
+    sets[np.arange(len(values)), values.argmax(axis=1)] = True
     return sets
 
 
@@ -77,14 +80,14 @@ def set_table(
 
     Returns:
         `COLUMNS`; for each promise a row `all` and a row a class: `coverage` (share of sets that hold the truth),
-        `mean_size`, `single` (share of sets of one class) and `empty` (of none); NaN for a class without images.
+        `mean_size`, and `single` (share of sets of one class); NaN for a class without images.
     """
     masks = {"all": np.ones(len(labels), bool)} | {name: labels == index for index, name in enumerate(classes)}
     rows = []
     for promised, values in thresholds.items():
         sets = prediction_sets(probabilities, values)
         hits, size = sets[np.arange(len(labels)), labels], sets.sum(axis=1)
-        columns = {"coverage": hits, "mean_size": size, "single": size == 1, "empty": size == 0}
+        columns = {"coverage": hits, "mean_size": size, "single": size == 1}
         means = pd.DataFrame(columns, dtype=float)
         for name, mask in masks.items():
             rows.append({"promised": float(promised), "class": name, "images": int(mask.sum()), **means[mask].mean()})

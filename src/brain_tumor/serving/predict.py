@@ -125,7 +125,7 @@ def _table(classes: Sequence[str]) -> tuple[str, Callable[[Row], str]]:
             name += f" slice {prediction.frame}"
         if not prediction.in_distribution:
             return f"{'?':{width}}       -  {'-':24}  {name}: {NOT_ALIKE} ({prediction.ood_reason})"
-        chosen = "-" if prediction.prediction_set is None else ", ".join(prediction.prediction_set) or "none"
+        chosen = "-" if prediction.prediction_set is None else ", ".join(prediction.prediction_set)
         return f"{prediction.label:{width}}  {prediction.probability:6.1%}  {chosen:24}  {name}{_extent(prediction)}"
 
     return f"{'class':{width}}  {'prob.':>6}  {'possible at 95 %':24}  file", line

@@ -112,9 +112,8 @@ function valuesOf({ in_distribution, label, probability, prediction_set, extent,
 
 function cellsOf(answer, [, told, probability, possible, slices]) {
   if (!answer.in_distribution) return [make("td", { className: "unlike", colSpan: 4 }, told)];
-  const set = possible === "" ? "no class is likely enough" : possible ?? "–";
   return [make("td", {}, told), make("td", { className: "number" }, percent(probability)),
-    make("td", { className: "wide" }, set), make("td", { className: "number" }, slices ?? "–")];
+    make("td", { className: "wide" }, possible ?? "–"), make("td", { className: "number" }, slices ?? "–")];
 }
 
 const heads = [...document.querySelectorAll("#table thead th")];

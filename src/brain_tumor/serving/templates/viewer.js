@@ -74,13 +74,9 @@ function look(answer, title, heading) {
 function verdict(answer) {
   if (!answer.in_distribution) return [make("p", { className: "class unlike" }, "Not like the training images"),
     make("p", {}, `The model cannot tell anything about it: ${answer.reason}.`)];
-  const lines = [answer.prediction_set && possible(answer.prediction_set), answer.extent && extentOf(answer.extent)];
+  const lines = [answer.prediction_set && `Cannot be ruled out at 95 %: ${answer.prediction_set.join(", ")}`, answer.extent && extentOf(answer.extent)];
   return [make("p", { className: "class" }, `${answer.label}, ${percent(answer.probability)}`),
     ...lines.filter(Boolean).map(line => make("p", {}, line)), probabilities(answer)];
-}
-
-function possible(set) {
-  return set.length ? `Cannot be ruled out at 95 %: ${set.join(", ")}` : "No class is likely enough to hold at 95 %.";
 }
 
 function extentOf({ slices, first, last, share, millimetres }) {
