@@ -1,8 +1,10 @@
+import io
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from serving.tiny import write_tiny_model
+from PIL import Image
+from serving.tiny import tiny_series, write_tiny_model
 
 from brain_tumor.data.formats.pixels import Picture
 from brain_tumor.serving.predictor import Extent, Predictor
@@ -23,6 +25,39 @@ def test_what_is_out_of_distribution_says_why(predictor):
     assert flat.ood_reason is None
     assert odd.ood_reason == "its features are 1.67 times as far away as is allowed"
     assert computed.ood_reason == "its header says modality CT"
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "P", "I;16", "I", "F", "1", "RGBA"])
+def test_a_picture_of_pillow_is_read_as_its_file_is(predictor, rng, mode):
+    greys = np.clip(rng.normal(120, 30, (40, 50)), 0, 255)
+    if mode in ("I;16", "I", "F"):
+        image = Image.fromarray((greys * 16).astype({"I;16": np.uint16, "I": np.int32, "F": np.float32}[mode]))
+    else:
+        image = Image.fromarray(greys.astype(np.uint8)).convert(mode)
+    file = io.BytesIO()
+    image.save(file, "TIFF")
+
+    (given,), (saved,) = predictor(image), predictor(file.getvalue())
+
+    assert given.probabilities == saved.probabilities
+
+
+def test_colours_of_an_array_are_one_picture(predictor):
+    colours = np.full((40, 50, 3), 51, np.uint8)
+    (answer,) = predictor(colours)
+    assert answer.probabilities == predictor(colours[..., 0])[0].probabilities
+    with pytest.raises(ValueError, match=r"\(40, 50, 3\): colours are read as uint8 alone"):
+        predictor(colours / 255)
+
+
+def test_a_folder_of_a_series_is_one_volume_whatever_lies_beside_it(predictor, tmp_path):
+    for number, content in enumerate(tiny_series(0.2, 0.2, 0.2)):
+        (tmp_path / f"IM{number}").write_bytes(content)
+    (tmp_path / "notes.txt").write_text("seen by")
+
+    (volume,) = predictor(tmp_path).volumes
+
+    assert volume.label == "glioma"
 
 
 def stack(*levels, **known):

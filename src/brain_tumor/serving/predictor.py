@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel
 
-from brain_tumor.data.formats.decoding import pictures
+from brain_tumor.data.formats.decoding import is_picture, pictures
 from brain_tumor.data.formats.pixels import Picture, contrast, to_grey
+from brain_tumor.data.formats.raster import grey_of
 from brain_tumor.errors import UserError
 from brain_tumor.evaluation.conformal import prediction_sets
 from brain_tumor.evaluation.volumes import volume_answer
@@ -121,7 +122,8 @@ class Answers(list[Prediction]):
 
 Input = str | Path | bytes | NDArray[np.generic] | Image.Image
 """What a predictor takes: a file or a folder with the slices of a DICOM series; the bytes of a file; grey values of any
-range, (height, width) or of a volume (slices, height, width); a picture of Pillow."""
+range, (height, width) or of a volume (slices, height, width), or colours, uint8 (height, width, 3); a picture of
+Pillow."""
 
 
 class Predictor:
@@ -146,6 +148,10 @@ class Predictor:
 
     def __call__(self, given: Input) -> Answers:
         """Answers for all pictures of a source; not for several threads at a time.
+
+        Args:
+            given: see `Input`. Of an array the slices come first: what nibabel gives is turned by
+                `np.moveaxis(data, 2, 0)`.
 
         Raises:
             UserError: it cannot be read, or holds no picture.
@@ -239,14 +245,18 @@ class Predictor:
         thresholds = self.exported.prediction_sets.get(COVERAGE)
         if thresholds is None:
             return None
-        chosen = prediction_sets(probabilities, thresholds)
+        (chosen,) = prediction_sets(probabilities[None], thresholds)
         return tuple(name for name, inside in zip(self.exported.classes, chosen, strict=True) if inside)
 
 
 def _named_pictures(given: Input) -> tuple[str, Iterable[Picture]]:
     """A name for messages, and the pictures of a source."""
+    if isinstance(given, np.ndarray) and given.ndim == 3 and given.shape[2] in (3, 4):
+        if given.dtype != np.uint8:
+            raise ValueError(f"an array of shape {given.shape}: colours are read as uint8 alone")
+        given = Image.fromarray(given)
     if isinstance(given, Image.Image):
-        given = np.asarray(given.convert("L"))
+        return "picture", [Picture(grey_of(given))]
     if isinstance(given, np.ndarray):
         slices = given if given.ndim == 3 else given[None]
         if slices.ndim != 3:
@@ -256,7 +266,7 @@ def _named_pictures(given: Input) -> tuple[str, Iterable[Picture]]:
     if isinstance(given, bytes):
         return "bytes", pictures("bytes", given)
     path = Path(given)
-    found = sources(sorted(path.iterdir()) if path.is_dir() else [path])
+    found = sources(filter(is_picture, sorted(path.iterdir())) if path.is_dir() else [path])
     if len(found) != 1:
         raise UserError(f"{path} holds {len(found)} pictures or volumes: name one of them")
     return found[0].name, found[0].pictures()

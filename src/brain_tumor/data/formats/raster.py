@@ -75,7 +75,7 @@ def raster_pictures(name: str, content: bytes | bytearray, most: int) -> Iterato
             wide = DECODING_WIDE if image.mode[0] in "IF" else DECODING_WEBP if image.format == "WEBP" else DECODING
             check_size(name, image.height, image.width, len(numbers), wide, most)
             inverted = bool(pages) and pages[number].get(TIFF_PHOTOMETRIC) == 0
-            yield Picture(_grey(image, inverted), number if len(numbers) > 1 else None)
+            yield Picture(grey_of(image, inverted), number if len(numbers) > 1 else None)
 
 
 def _opened(name: str, content: bytes | bytearray) -> ImageFile.ImageFile:
@@ -89,14 +89,14 @@ def _opened(name: str, content: bytes | bytearray) -> ImageFile.ImageFile:
         ) from None
 
 
-def _grey(image: Image.Image, white_is_zero: bool) -> Pixels:
+def grey_of(image: Image.Image, white_is_zero: bool = False) -> Pixels:
     """Luminance in 8 bits; wider greys are scaled by percentiles, transparency is ignored.
 
     Colour and transparency are dropped before anything can see them, because in the main data set the colour mode goes
     with the class.
 
     Args:
-        image: not yet decoded.
+        image: decoded or not.
         white_is_zero: of wider greys; Pillow turns round the others.
     """
     if image.mode[0] in "IF":
