@@ -407,6 +407,15 @@ def test_a_leak_into_validation_counts(tmp_path):
     assert len(audit(tmp_path).pairs) == 1
 
 
+def test_masks_are_no_duplicates_of_one_another(tmp_path):
+    small_set(tmp_path)
+    for folder in ("train", "test"):
+        (picture, *_) = sorted((tmp_path / folder).rglob("*.png"))
+        Image.new("L", (64, 64)).save(picture.with_name(f"{picture.stem}_mask.png"))
+
+    assert not any("mask" in name for name in audit(tmp_path).images["path"])
+
+
 def test_named_folders_on_the_command_line(tmp_path, capsys):
     small_set(tmp_path, "first half", "second half")
     assert cli.main(["audit", str(tmp_path)]) == 1

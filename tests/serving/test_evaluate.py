@@ -82,6 +82,20 @@ def test_folders_that_cannot_be_scored_are_one_line(model, tmp_path, capsys):
         assert error.count("\n") == 1
 
 
+def test_names_are_understood_as_in_training_and_masks_are_no_pictures(model, tmp_path, capsys):
+    for name in ("Glioma_tumor", "No Tumor"):
+        (tmp_path / name).mkdir()
+        Image.new("L", (40, 50), 51).save(tmp_path / name / "7.png")
+        Image.new("L", (40, 50), 255).save(tmp_path / name / "7_mask.png")
+    arguments = [str(tmp_path), "--json", str(tmp_path / "scores.json"), "--model", str(model)]
+
+    assert cli.main(["evaluate", *arguments]) == 0
+
+    scores = json.loads((tmp_path / "scores.json").read_text())["per_class"]
+    assert {name: scores[name]["images"] for name in ("glioma", "notumor")} == {"glioma": 1, "notumor": 1}
+    assert "7_mask.png" in capsys.readouterr().err
+
+
 def test_a_class_is_told_by_content_and_one_without_pictures_is_said(model, tmp_path, capsys):
     for name in ("glioma", "notumor"):
         (tmp_path / name).mkdir()

@@ -62,7 +62,9 @@ def test_json_tells_the_models_answers_and_the_rest_goes_on(model, folder, capsy
     assert found["unlike.png"]["ood_score"] == pytest.approx(0.5 / 0.3, rel=1e-3)
     assert status == 2
     passed_over, error = err.splitlines()
-    assert passed_over.endswith(f"1 passed over, no pictures or not readable, the first is {folder / 'notes.txt'}")
+    assert passed_over.endswith(
+        f"1 passed over, no pictures, masks or not readable, the first is {folder / 'notes.txt'}"
+    )
     assert error.startswith(f"error: {folder / 'broken.jpg'}")
 
 
@@ -146,7 +148,10 @@ def test_a_series_in_a_folder_is_a_volume_whatever_its_files_are_called(model, t
 
     rows = [json.loads(line) for line in out.splitlines()]
     assert status == 0
-    assert err == f"{tmp_path}: 1 passed over, no pictures or not readable, the first is {tmp_path / 'b' / 'VERSION'}\n"
+    assert (
+        err
+        == f"{tmp_path}: 1 passed over, no pictures, masks or not readable, the first is {tmp_path / 'b' / 'VERSION'}\n"
+    )
     assert [(row["file"], row["slice"], row["volume"], row["volume_number"]) for row in rows] == [
         (str(tmp_path / folder / "T1"), place, place is None, None) for folder in "ab" for place in (0, 1, 2, None)
     ]

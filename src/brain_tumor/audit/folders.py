@@ -8,6 +8,7 @@ from pathlib import Path
 from brain_tumor.data import catalog
 from brain_tumor.data.catalog import IMAGE_SUFFIXES, SPLITS, TEST, TRAIN, VALIDATION
 from brain_tumor.data.images import Pixels, decode
+from brain_tumor.download.layout import mask_targets
 from brain_tumor.duplicates.views import looks_at
 from brain_tumor.errors import UserError
 from brain_tumor.files import file_digest
@@ -61,7 +62,8 @@ def find_folders(folder: Path, train: str | None = None, test: str | None = None
 def list_files(folder: Path, place: Path) -> tuple[list[str], int]:
     """Sorted paths of the images below `folder / place`, relative to `folder`, and the number of other files.
 
-    Linked folders are followed, because an audit that passes them over would call a set clean that it has not seen.
+    Masks beside their pictures count as others. Linked folders are followed, because an audit that passes them over
+    would call a set clean that it has not seen.
     """
     paths, others, seen = [], 0, set()
     for current, folders, names in os.walk(folder / place, onerror=_refuse, followlinks=True):
@@ -72,8 +74,9 @@ def list_files(folder: Path, place: Path) -> tuple[list[str], int]:
         seen.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         below = place / Path(current).relative_to(folder / place)
+        masks = mask_targets(names)
         for name in names:
-            if Path(name).suffix.lower() in IMAGE_SUFFIXES and not name.startswith("."):
+            if Path(name).suffix.lower() in IMAGE_SUFFIXES and not name.startswith(".") and name not in masks:
                 paths.append((below / name).as_posix())
             elif not name.startswith("."):
                 others += 1

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from brain_tumor.data.catalog import HEALTHY_INDEX, TUMOUR
 from brain_tumor.data.images import Pixels
+from brain_tumor.download.layout import class_named
 from brain_tumor.errors import UserError, printable
 from brain_tumor.evaluation.metrics import (
     BY_CLASS,
@@ -73,7 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "folder",
         type=Path,
         metavar="FOLDER",
-        help=f"holds a folder for each class, by the names of the model; {TUMOUR} holds tumours of unknown type, which "
+        help=f"holds a folder for each class, called as in training; {TUMOUR} holds tumours of unknown type, which "
         "are scored by how many are predicted as a tumour of any type",
     )
     parser.add_argument(
@@ -105,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def class_folders(folder: Path, mapping: Sequence[str], classes: Sequence[str]) -> dict[Path, str]:
-    """The class of each folder below `folder`; hidden ones are passed over.
+    """The class of each folder below `folder`, by names as `class_named` understands them; hidden ones are passed over.
 
     Raises:
         UserError: no such folder, none below it, or one whose name is no class and not mapped to one.
@@ -122,10 +123,14 @@ def class_folders(folder: Path, mapping: Sequence[str], classes: Sequence[str]) 
     below = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     if not below:
         raise UserError(f"{folder} holds no folders: expected some of {', '.join(known)}")
+    found = {}
     for path in below:
-        if path.name not in names:
-            raise UserError(f"{path}: its name is no class: add --map {path.name}=CLASS, one of {', '.join(known)}")
-    return {path: names[path.name] for path in below}
+        name = names.get(path.name) or class_named(path.name) or ""
+        if name not in known:
+            hint = f"add --map {path.name}=CLASS, one of {', '.join(known)}; of a set with training and test folders "
+            raise UserError(f"{path}: its name is no class: {hint}name one of these")
+        found[path] = name
+    return found
 
 
 def score_folders(predictor: Predictor, folders: Mapping[Path, str], *, keep: bool = False) -> Scored | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from brain_tumor.data.formats.decoding import is_picture
 from brain_tumor.data.formats.pixels import Picture
+from brain_tumor.download.layout import mask_targets
 from brain_tumor.errors import UserError, printable
 from brain_tumor.serving.inputs import SUFFIXES, Source, sources
 from brain_tumor.serving.predictor import BATCH, Prediction, Predictor
@@ -41,9 +42,9 @@ class Answer:
 def expand(names: Iterable[str]) -> Iterator[Path]:
     """Files that are named: each by itself, all pictures in a folder and below, or those a glob fits.
 
-    Folders are walked in the order of their names. What is no picture by its content and has no `SUFFIXES` is passed
-    over, and counted on stderr; so are, without a word, hidden files and folders, and overlays that `predict --heatmap`
-    wrote, these for globs too.
+    Folders are walked in the order of their names. What is no picture by its content and has no `SUFFIXES`, and masks
+    beside their pictures, are passed over and counted on stderr; so are, without a word, hidden files and folders, and
+    overlays that `predict --heatmap` wrote, these for globs too.
 
     Args:
         names: files, folders, or globs (`**` for folders of any depth).
@@ -112,15 +113,18 @@ def _walk(folder: Path) -> Iterator[Path]:
     passed_over = []
     for place, folders, files in os.walk(folder, onerror=lambda error: passed_over.append(error.filename)):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
+        masks = mask_targets(files)
         for path in (Path(place, name) for name in sorted(files) if not name.startswith(".")):
             if is_overlay(path):
                 continue
-            if is_picture(path) or path.name.lower().endswith(tuple(SUFFIXES)):
+            if path.name in masks:
+                passed_over.append(path)
+            elif is_picture(path) or path.name.lower().endswith(tuple(SUFFIXES)):
                 yield path
             else:
                 passed_over.append(path)
     if passed_over:
-        what = f"{len(passed_over):,} passed over, no pictures or not readable, the first is {passed_over[0]}"
+        what = f"{len(passed_over):,} passed over, no pictures, masks or not readable, the first is {passed_over[0]}"
         print(printable(f"{folder}: {what}"), file=sys.stderr)
 
 
