@@ -47,6 +47,26 @@ def test_a_series_is_one_volume_in_the_order_of_its_places(tmp_path, rng, axes):
     assert np.all(np.diff([int(picture.grey[-1, -1]) for picture in found]) > 0)
 
 
+def test_a_missing_slice_leaves_its_number_out(tmp_path):
+    for place in (0, 1, 3, 4, 5):
+        write(tmp_path, f"IM{place}", 5 * place, 500)
+
+    (source,) = sources(sorted(tmp_path.iterdir()))
+
+    assert source.numbers == (0, 1, 3, 4, 5)
+    assert source.spacing == 5
+
+
+def test_slices_at_no_regular_distances_are_counted(tmp_path):
+    for number, place in enumerate((0, 4, 8, 8.5, 12)):
+        write(tmp_path, f"IM{number}", place, 500)
+
+    (source,) = sources(sorted(tmp_path.iterdir()))
+
+    assert source.numbers == (0, 1, 2, 3, 4)
+    assert source.spacing == 3
+
+
 def test_without_places_the_numbers_of_the_slices_order_them(tmp_path):
     for name, number in (("a", 10), ("b", 9), ("c", 8)):
         write(tmp_path, name, 0, 500, InstanceNumber=number, ImagePositionPatient=None)

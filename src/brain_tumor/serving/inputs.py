@@ -34,11 +34,13 @@ class Source:
     Attributes:
         name: the file, or the folder of the series and its description.
         paths: at least one.
-        spacing: mean distance of the slices of a series, in millimetres; None where unknown.
+        numbers: of the slices of a series; one that is missing leaves its number out.
+        spacing: distance of the slices of a series, in millimetres; None where unknown.
     """
 
     name: str
     paths: tuple[Path, ...]
+    numbers: tuple[int, ...] = (0,)
     spacing: float | None = None
 
     def pictures(self) -> Iterator[Picture]:
@@ -47,7 +49,7 @@ class Source:
         Raises:
             UserError: as `read_bytes` and `pictures`, for the first file that cannot be read.
         """
-        for number, path in enumerate(self.paths):
+        for number, path in zip(self.numbers, self.paths, strict=True):
             for picture in pictures(str(path), read_bytes(path)):
                 yield picture if len(self.paths) == 1 else replace(picture, frame=number, spacing=self.spacing)
 
@@ -87,8 +89,8 @@ def sent_together(contents: Sequence[bytes], most: int) -> Iterator[Picture]:
             raise UserError(f"{name} is no DICOM file, and only these are read together: send it by itself")
     groups = _grouped((slice_in(content), number) for number, content in enumerate(contents))
     for volume, group in enumerate(groups):
-        spacing = _spacing(group)
-        for frame, number in enumerate(_ordered(group)):
+        frames, spacing = _numbers(group)
+        for frame, number in zip(frames, _ordered(group), strict=True):
             for picture in pictures(names[number], contents[number], most):
                 placed = picture if len(group) == 1 else replace(picture, frame=frame, spacing=spacing)
                 yield placed if len(groups) == 1 else replace(placed, volume=volume)
@@ -136,15 +138,21 @@ def _named(groups: Sequence[Group[Path]]) -> list[Source]:
             continue
         name = str(path.parent / slice_.description.replace("/", "_"))
         taken[name] += 1
-        named.append(Source(name if taken[name] == 1 else f"{name} ({taken[name]})", _ordered(group), _spacing(group)))
+        name = name if taken[name] == 1 else f"{name} ({taken[name]})"
+        named.append(Source(name, _ordered(group), *_numbers(group)))
     return named
 
 
-def _spacing(group: Group[Key]) -> float | None:
-    places = [slice_.place for slice_, _ in group if slice_ and slice_.place is not None]
-    if len(group) == 1 or len(places) < len(group):
-        return None
-    return (max(places) - min(places)) / (len(group) - 1) or None
+def _numbers(group: Group[Key]) -> tuple[tuple[int, ...], float | None]:
+    """The numbers of the slices in their order, and their distance: with gaps where slices are missing."""
+    places = sorted(slice_.place for slice_, _ in group if slice_ and slice_.place is not None)
+    if len(group) == 1 or len(places) < len(group) or places[0] == places[-1]:
+        return tuple(range(len(group))), None
+    spacing = float(np.percentile(np.diff(places), 50, method="lower"))
+    numbers = np.rint((np.array(places) - places[0]) / spacing).astype(int) if spacing else np.zeros(1, int)
+    if len(np.unique(numbers)) < len(group):  # at no regular distances
+        return tuple(range(len(group))), (places[-1] - places[0]) / (len(group) - 1)
+    return tuple(numbers.tolist()), spacing
 
 
 def _ordered(group: Group[Key]) -> tuple[Key, ...]:
