@@ -56,7 +56,7 @@ def test_folders_of_classes_alone_are_no_published_folders(root):
 
 def test_an_unknown_or_empty_class_folder_is_named(root):
     (root / "Testing" / "notumor" / "b.jpg").unlink()
-    with pytest.raises(UserError, match="notumor holds no images"):
+    with pytest.raises(UserError, match="holds no images of notumor"):
         read_catalog(root)
 
     (root / "Training" / "menigioma").mkdir()

@@ -19,7 +19,7 @@ from kagglesdk import kaggle_env
 from PIL import Image
 from ruamel.yaml import YAML
 
-from brain_tumor.data.annotations import outline_mask, read_outlines
+from brain_tumor.data.annotations import outline_mask, read_outlines, read_slices
 from brain_tumor.data.catalog import CLASSES
 from brain_tumor.download import main_set as module
 from brain_tumor.download.main_set import MAIN_SET, MAIN_SET_DIGEST, MANIFEST, content_digest
@@ -245,7 +245,7 @@ BAD_SETS = [
     (lambda _, archive: written(archive, b"no archive"), "{} is no zip archive"),
     (damaged_in_the_middle, "damaged"),
     (with_entry_outside, "outside the archive's folder"),
-    (without_set, "{} holds no images"),
+    (without_set, "{}: no folder is named after a class, as that of yes/1.jpg: expected folders glioma,"),
 ]
 
 
@@ -366,6 +366,47 @@ def test_an_own_set_with_other_content_than_the_digest_is_refused(project, own):
     assert digest_of(contents(own)) in text
 
 
+def test_bad_images_are_all_named_as_the_user_knows_them(project, own):
+    (own / "Training").rename(own / "train")
+    (own / "train" / "glioma").rename(own / "train" / "GBM")
+    for name in ("0.JPG", "1.png"):
+        (own / "train" / "GBM" / name).write_text("text")
+
+    text = project.refusal(dataset=str(own), classes={"GBM": "glioma"})
+
+    for name in ("0.JPG", "1.png"):
+        assert f"{own / 'train' / 'GBM' / name} cannot be read as an image" in text
+    assert "Training" not in text
+
+
+def test_patients_beside_the_class_folders_are_known(project, own):
+    (own / "Training").rename(own / "train")
+    (own / "train" / "glioma").rename(own / "train" / "GBM")
+    (own / "patients.csv").write_text("patient,image\nB,train/GBM/0.JPG\nA,train/GBM/1.png\n")
+
+    project.download(dataset=str(own), classes={"GBM": "glioma"})
+
+    table = read_slices(project.raw).set_index("image")
+    assert table["patient"].to_dict() == {"Training/glioma/1.png": "A", "Training/glioma/0.JPG": "B"}
+    assert table["slice"].is_unique
+    assert set(table["label"]) == {"glioma"}
+    assert not (project.raw / "patients.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("image,patient\nTraining/glioma/77.png,A\n", ", line 2: Training/glioma/77.png is no image of the set"),
+        ("image;patient\nTraining/glioma/1.png;A\n", ": columns image;patient, expected image, patient"),
+        ("image,patient\nTraining/glioma/1.png,\n", ", line 2: patient is empty"),
+    ],
+)
+def test_patients_that_cannot_be_read_are_refused(project, own, text, reason):
+    (own / "patients.csv").write_text(text)
+
+    assert f"{own / 'patients.csv'}{reason}" in project.refusal(dataset=str(own))
+
+
 def test_a_misspelt_data_set_is_named(project):
     text = project.refusal(dataset="brain-tumour-mri")
 
@@ -423,8 +464,8 @@ def copied_to(name):
 
 BAD_LAYOUTS = [
     (renamed("Training/glioma", "Training/gliomas"), "{}: unknown class folders: gliomas: map each to one of glioma, "),
-    (emptied("Training/notumor"), "{}/Training/notumor holds no images"),
-    (emptied("Testing/notumor"), "{}/Testing/notumor holds no images"),
+    (emptied("Training/notumor"), "{} holds no images of notumor in Training: every class needs some"),
+    (emptied("Testing/notumor"), "{} holds no images of notumor in Testing"),
     (copied_to("Training/0.png"), "Training/0.png is not of the form"),
     (copied_to("Training/glioma/patient1/0.png"), "Training/glioma/patient1/0.png is not of the form"),
     (copied_to("More/glioma/0.png"), "More/glioma/0.png is not of the form"),
@@ -580,8 +621,8 @@ def test_images_that_training_does_not_read_are_named(project, own):
     for path in sorted(own.rglob("*.*")):
         path.rename(path.with_suffix(".gif"))
 
-    assert "holds no images (.bmp, " in (text := project.refusal(dataset=str(own)))
-    assert "but Testing/glioma/0.gif: expected them in folders glioma" in text
+    assert "holds no images, which end in .bmp, " in (text := project.refusal(dataset=str(own)))
+    assert "it holds Testing/glioma/0.gif: expected folders glioma" in text
 
 
 @pytest.mark.parametrize(

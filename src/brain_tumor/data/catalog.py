@@ -79,11 +79,12 @@ def read_catalog(root: Path) -> pd.DataFrame:
     catalog = pd.DataFrame(rows, columns=["path", "class", "folder", "digest"], dtype=str)
     if catalog.empty:
         raise UserError(f"{root} holds no images: expected folders {', '.join(CLASSES)}")
-    for parent, name in published:
+    for _, name in published:
         if name == VALIDATING:
             continue
         for missing in sorted(set(CLASSES) - set(catalog.loc[catalog["folder"] == name, "class"])):
-            raise UserError(f"{parent / missing} holds no images: every class needs some")
+            place = f" in {name}" if name else ""
+            raise UserError(f"{root} holds no images of {missing}{place}: every class needs some")
     return catalog.sort_values("path", ignore_index=True)
 
 

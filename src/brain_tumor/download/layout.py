@@ -23,6 +23,9 @@ _logger = logging.getLogger(__name__)
 _MASK = re.compile(r"[ _-]mask([ _-]?\d+)?$", re.IGNORECASE)
 """How the name of a picture's mask ends: `7_mask.png` beside `7.jpg`, or several, `7_mask_1.png`."""
 
+PATIENTS_FILE = "patients.csv"
+"""Beside the class folders, or those of splits: the columns `image`, a path in the set, and `patient`."""
+
 _NO_TUMOUR = frozenset({"no", "healthy", "normal"})
 """Names of the class without a tumour, less `tumor`, in lower case and without spaces."""
 
@@ -40,13 +43,15 @@ def image_targets(tree: Tree, classes: Mapping[str, str] = {}) -> dict[str, str]
         UserError: no set, several, an image at another place, a class folder of unknown name, or two images that go
             to one place.
     """
-    root = _root(tree, classes)
+    root = root_of(tree, classes)
     paths = map(PurePosixPath, tree.names)
     inside = {str(path): path.relative_to(root) for path in paths if path.is_relative_to(root)}
     masks = set(mask_targets(inside))
     images = {name: path for name, path in inside.items() if path.suffix.lower() in IMAGE_SUFFIXES}
     others = sorted(
-        str(path) for name, path in inside.items() if name not in images and path.parts[0] != ANNOTATIONS_FOLDER
+        str(path)
+        for name, path in inside.items()
+        if name not in images and path.parts[0] not in (ANNOTATIONS_FOLDER, PATIENTS_FILE)
     )
     if others:
         _logger.info("%s: %d files are no images and stay behind, the first is %s", tree.path, len(others), others[0])
@@ -82,7 +87,7 @@ def mask_targets(names: Iterable[str]) -> dict[str, str]:
 def annotation_targets(tree: Tree, classes: Mapping[str, str]) -> dict[str, str]:
     """The annotations below the root of the set, likewise."""
     paths = [f"{ANNOTATIONS_FOLDER}/{name}" for name in (SLICES_FILE, OUTLINES_FILE)]
-    return {name: path for path in paths if (name := str(_root(tree, classes) / path)) in tree.names}
+    return {name: path for path in paths if (name := str(root_of(tree, classes) / path)) in tree.names}
 
 
 def class_named(folder: str, classes: Mapping[str, str] = {}) -> str | None:  # nothing changes it
@@ -103,6 +108,28 @@ def roots(names: Iterable[str], classes: Mapping[str, str] = {}) -> list[PurePos
     return sorted(root for root in found if found.isdisjoint(root.parents))
 
 
+def root_of(tree: Tree, classes: Mapping[str, str]) -> PurePosixPath:
+    """The folder of the one set in a tree.
+
+    Raises:
+        UserError: no set, or several.
+    """
+    found = roots(tree.names, classes)
+    if not found:
+        image = next((name for name in tree.names if PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES), None)
+        problem = f": no folder is named after a class, as that of {image}"
+        if not image:
+            other = f"; it holds {min(tree.names)}" if tree.names else ""
+            problem = f" holds no images, which end in {', '.join(sorted(IMAGE_SUFFIXES))}{other}"
+        raise UserError(
+            f"{tree.path}{problem}: expected folders {', '.join(CLASSES)}, or {TRAINING} and {TESTING} with these "
+            "inside; download.classes maps other names"
+        )
+    if len(found) > 1:
+        raise UserError(f"{tree.path} holds several sets, {found[0]} and {found[1]}: name one of them")
+    return found[0]
+
+
 def _is_unicode(name: str) -> bool:
     return not any("\ud800" <= sign <= "\udfff" for sign in name)  # how Python keeps bytes that are no text
 
@@ -118,16 +145,3 @@ def _target(tree: Tree, path: PurePosixPath, classes: Mapping[str, str], publish
         form = f"{TRAINING} or {TESTING}/CLASS/FILE" if published else "CLASS/FILE"
         raise UserError(f"{tree.path}: {path} is not of the form {form}: move it")
     return str(PurePosixPath(folder, class_named(path.parts[-2], classes) or path.parts[-2], path.name))
-
-
-def _root(tree: Tree, classes: Mapping[str, str]) -> PurePosixPath:
-    found = roots(tree.names, classes)
-    if not found:
-        other = f", but {min(tree.names)}" if tree.names else ""
-        raise UserError(
-            f"{tree.path} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))}){other}: expected them in folders "
-            f"{', '.join(CLASSES)}, or {TRAINING} and {TESTING} with these inside; download.classes maps other names"
-        )
-    if len(found) > 1:
-        raise UserError(f"{tree.path} holds several sets, {found[0]} and {found[1]}: name one of them")
-    return found[0]

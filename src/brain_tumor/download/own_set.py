@@ -1,10 +1,12 @@
 """A data set of one's own: copied under the names of the project, with masks beside pictures as outlines."""
 
 import io
+import os
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby, islice
 from operator import itemgetter
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pandas as pd
@@ -14,23 +16,25 @@ from PIL import Image, ImageOps
 from brain_tumor.data.annotations import (
     OUTLINE_COLUMNS,
     OUTLINES_FILE,
+    SLICE_COLUMNS,
+    SLICES_FILE,
     format_outline,
     outline_of,
     read_outlines,
     read_slices,
+    read_table,
 )
 from brain_tumor.data.catalog import ANNOTATIONS_FOLDER, read_catalog
 from brain_tumor.data.formats.decoding import pictures
 from brain_tumor.data.formats.raster import is_raster
-from brain_tumor.data.images import decode, read_images
+from brain_tumor.data.images import decode
 from brain_tumor.download.archives import Tree, copy_files, named_as, open_tree
-from brain_tumor.download.layout import annotation_targets, image_targets, mask_targets
+from brain_tumor.download.layout import PATIENTS_FILE, annotation_targets, image_targets, mask_targets, root_of
 from brain_tumor.errors import UserError
 from brain_tumor.files import write_csv
 from brain_tumor.progress import progress
 
-CHECK_SIZE = 32
-"""Pixels a side when an image is read only to see that it can be."""
+_NAMED = 10  # of the images that cannot be read
 
 
 def fetch_own_set(folder: Path, source: Path, classes: Mapping[str, str]) -> None:
@@ -42,17 +46,17 @@ def fetch_own_set(folder: Path, source: Path, classes: Mapping[str, str]) -> Non
         classes: names of class folders that are not understood, with the class of each.
 
     Raises:
-        UserError: another layout, an image or a mask that cannot be read, or annotations that do not fit.
+        UserError: another layout, images or a mask that cannot be read, or annotations that do not fit.
     """
     with open_tree(source) as tree:
         images = image_targets(tree, classes)
         copy_files(tree, images, folder, progress(f"copy {source.name}"))
+        with named_as(folder, source):
+            read_catalog(folder)
+        _check_images(tree, images, folder)
         copy_files(tree, annotation_targets(tree, classes), folder)
+        _write_patients(tree, root_of(tree, classes), images, folder)
         _write_masks(tree, images, folder)
-    with named_as(folder, source):
-        catalog = read_catalog(folder)
-        bar = progress(f"check {source.name}", len(catalog))
-        read_images([folder / path for path in catalog["path"]], CHECK_SIZE, bar)
     check_annotations(folder, source)
 
 
@@ -64,6 +68,44 @@ def check_annotations(folder: Path, source: Path) -> None:
         unknown = sorted(path for path in named if not (folder / path).is_file())
         if unknown:
             raise UserError(f"{folder}: annotations of {len(unknown):,} images that are not there: {unknown[0]}")
+
+
+def _check_images(tree: Tree, images: Mapping[str, str], folder: Path) -> None:
+    """Raises: UserError that names the images that cannot be read, as the user knows them."""
+
+    def problem(name: str) -> str:
+        try:
+            decode(folder / images[name])
+        except UserError as error:
+            return str(error).replace(str(folder / images[name]), str(tree.path / name))
+        return ""
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        bar = progress(f"check {tree.path.name}", len(images))
+        problems = [text for text in bar(pool.map(problem, images)) if text]
+    if problems:
+        more = [f"and {len(problems) - _NAMED:,} more"] if len(problems) > _NAMED else []
+        raise UserError("; ".join(problems[:_NAMED] + more))
+
+
+def _write_patients(tree: Tree, root: PurePosixPath, images: Mapping[str, str], folder: Path) -> None:
+    """Write what `PATIENTS_FILE` tells, where it is there, as annotations; each picture is a slice of its own."""
+    name, copied, target = str(root / PATIENTS_FILE), folder / PATIENTS_FILE, folder / ANNOTATIONS_FOLDER / SLICES_FILE
+    if name not in tree.names:
+        return
+    if target.is_file():
+        raise UserError(f"{tree.path} has both {PATIENTS_FILE} and {ANNOTATIONS_FOLDER}/{SLICES_FILE}: remove one")
+    copy_files(tree, {name: PATIENTS_FILE}, folder)
+    with named_as(copied, tree.path / name):
+        table = read_table(copied, ("image", "patient"))
+        places = [images.get(str(root / image)) for image in table["image"]]
+        if None in places:
+            row = places.index(None)
+            raise UserError(f"{copied}, line {row + 2}: {table['image'].iloc[row]} is no image of the set: mend it")
+    copied.unlink()
+    labels = [PurePosixPath(str(place)).parent.name for place in places]
+    slices = pd.DataFrame({"image": places, "slice": places, "patient": table["patient"], "label": labels})
+    write_csv(target, slices[list(SLICE_COLUMNS)].sort_values("image"))
 
 
 def _write_masks(tree: Tree, images: Mapping[str, str], folder: Path) -> None:

@@ -149,8 +149,8 @@ def _grouped(split: pd.DataFrame, doubt: pd.Series, params: SplitParams, seed: i
 def _patient(split: pd.DataFrame, doubt: pd.Series, params: SplitParams, seed: int) -> None:
     if split["patient"].eq("").all():
         raise UserError(
-            "split.protocol: patient needs annotations: set download.annotations: true and let BRAIN_TUMOR_ANNOTATIONS "
-            "name the folder that holds them (README, patients and outlines)"
+            "split.protocol: patient needs to know patients: set download.annotations: true for the main set, and put "
+            "patients.csv with the columns image and patient into a set of your own"
         )
     _fold(split, doubt, joined_by_patient(split), params, seed)
 
