@@ -33,10 +33,12 @@ log = logging.getLogger(__name__)
 def main() -> None:
     seed, arrays, split, slices = load_params().seed, open_arrays(ARRAYS), read_split(SPLIT), read_slices(RAW)
     if slices is None:
-        log.info("no annotations in %s: scores by source are left out, and what becomes of removed lesions", RAW)
+        log.info("no patients in %s: scores by source are left out", RAW)
     annotated = set() if slices is None else set(slices["image"])
     classifier = load_classifier(MODEL)
     description, outlines = classifier.description, read_outlines(RAW)
+    if not outlines:
+        log.info("no outlines in %s: what becomes of removed lesions is left out", RAW)
     ask = partial(logits, classifier, cache=open_cache())
     numbers = description.temperature, description.prediction_sets, description.volume_threshold
     result = study(ask, *numbers, arrays, split, RAW, annotated, outlines, seed)

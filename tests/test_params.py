@@ -104,3 +104,8 @@ def test_a_folder_in_place_of_the_file_is_named(tmp_path):
     (tmp_path / "params.yaml").mkdir()
 
     message(tmp_path / "params.yaml")
+
+
+def test_weights_of_another_backbone_are_refused_at_once(changed):
+    with pytest.raises(UserError, match=r"train.weights: imagenet_convolutions are of VGG16 alone: use imagenet"):
+        load_params(changed(backbone="backbone: resnet18"))

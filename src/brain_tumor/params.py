@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -93,6 +93,13 @@ class TrainParams(Section):
     patience: Annotated[int, Field(ge=1)]
     precision: Literal["auto", "bf16", "fp32"]
 
+    @field_validator("weights")
+    @classmethod
+    def _for_the_backbone(cls, weights: str, others: ValidationInfo) -> str:
+        if weights == "imagenet_convolutions" and not others.data.get("backbone", "vgg").startswith("vgg"):
+            raise ValueError(f"{weights} are of VGG16 alone: use imagenet with {others.data['backbone']}")
+        return weights
+
 
 class ExplainParams(Section):
     """How maps are made and how many are drawn."""
@@ -142,4 +149,4 @@ def load_params(path: Path = PARAMS_FILE) -> Params:
 def _reason(kind: str, message: str) -> str:
     if kind == "extra_forbidden":
         return "no such parameter, check the spelling"
-    return message[0].lower() + message[1:]
+    return message.removeprefix("Value error, ") if kind == "value_error" else message[0].lower() + message[1:]
