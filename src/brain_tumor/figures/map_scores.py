@@ -31,7 +31,7 @@ def localization_figure(table: pd.DataFrame) -> Figure:
         table: as `localization_table` makes it, with the kinds of maps `KINDS`; without rows the figure says so.
     """
     if table.empty:
-        return nothing("no test image has an outline (download.annotations in params.yaml)")
+        return nothing("no test image has an outline (download.annotations, or masks beside pictures)")
     groups = list(table[["class", "prediction"]].drop_duplicates().itertuples(index=False, name=None))
     figure = Figure((9.6, 1.4 + 0.34 * len(groups)), layout="constrained")
     for axes, (score, title) in zip(figure.subplots(1, len(TITLES), sharey=True), TITLES.items(), strict=True):

@@ -26,17 +26,17 @@ SECTIONS: dict[str, tuple[str, tuple[str, ...]]] = {
 HEADLINE = {
     "accuracy_with_duplicate": (
         "with a duplicate",
-        "accuracy on test images with a duplicate in the published training set",
+        "accuracy on test images with a duplicate in the folder of training images",
     ),
     "accuracy_without_duplicate": ("without a duplicate", "accuracy on test images without a duplicate there"),
 }
 """Title and note of the metrics of `evaluate` that stand on top, after the accuracy."""
 
 PROTOCOLS = {
-    "published": "The published training and test images as they are. A test image with a duplicate among the "
+    "published": "The folders of training and test images as they are. A test image with a duplicate among the "
     "training images makes the score too high: see the accuracy with and without a duplicate.",
-    "leak_free": "The published test images, all of them, and the published training images without any duplicate of "
-    "a test image.",
+    "leak_free": "The folder of test images, all of them, and that of training images without any duplicate of a test "
+    "image.",
     "grouped": "One fifth of all images, cut so that duplicates stay together: new pictures from the same sources.",
     "patient": "One fifth of all images, cut so that all images of a patient stay together where the patient is "
     "known: new patients from the same sources.",
@@ -81,7 +81,7 @@ PICTURES = {
         "images are never augmented.",
     },
     "split": {
-        "leaks.png": "Test images beside their duplicates among the published training images.",
+        "leaks.png": "Test images beside their duplicates in the folder of training images.",
     },
     "explain": {
         "explain/localization.png": "Maps against the outlines of the tumours, beside a blob in the middle of the "
