@@ -57,14 +57,25 @@ def test_a_missing_slice_leaves_its_number_out(tmp_path):
     assert source.spacing == 5
 
 
-def test_slices_at_no_regular_distances_are_counted(tmp_path):
-    for number, place in enumerate((0, 4, 8, 8.5, 12)):
+@pytest.mark.parametrize("places", [(0, 4, 8, 8.5, 12), (0, 0.02, 3e6), (0, 5, 1e12), (0, 3, 6, 9, 15, 21, 27, 33)])
+def test_slices_at_no_regular_distances_are_counted(tmp_path, places):
+    for number, place in enumerate(places):
         write(tmp_path, f"IM{number}", place, 500)
 
     (source,) = sources(sorted(tmp_path.iterdir()))
 
-    assert source.numbers == (0, 1, 2, 3, 4)
-    assert source.spacing == 3
+    assert source.numbers == tuple(range(len(places)))
+    assert source.spacing == pytest.approx(places[-1] / (len(places) - 1))
+
+
+def test_places_that_were_rounded_leave_no_gap(tmp_path):
+    for number in range(12):
+        write(tmp_path, f"IM{number:02}", round(number / 3, 1), 500)
+
+    (source,) = sources(sorted(tmp_path.iterdir()))
+
+    assert source.numbers == tuple(range(12))
+    assert source.spacing == pytest.approx(1 / 3, abs=0.01)
 
 
 def test_without_places_the_numbers_of_the_slices_order_them(tmp_path):

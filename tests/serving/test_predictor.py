@@ -7,6 +7,7 @@ from PIL import Image
 from serving.tiny import tiny_series, write_tiny_model
 
 from brain_tumor.data.formats.pixels import Picture
+from brain_tumor.errors import UserError
 from brain_tumor.serving.predictor import Extent, Predictor
 
 FLAT = Picture(np.full((32, 32), 51, np.uint8), frame=0)
@@ -46,8 +47,24 @@ def test_colours_of_an_array_are_one_picture(predictor):
     colours = np.full((40, 50, 3), 51, np.uint8)
     (answer,) = predictor(colours)
     assert answer.probabilities == predictor(colours[..., 0])[0].probabilities
+    assert predictor(colours[..., :1])[0].probabilities == answer.probabilities
     with pytest.raises(ValueError, match=r"\(40, 50, 3\): colours are read as uint8 alone"):
         predictor(colours / 255)
+
+
+@pytest.mark.parametrize(
+    "given", [np.zeros((4, 4), bool), np.zeros((0, 4, 4)), np.zeros((2, 4, 4, 3)), np.full((4, 4), "a"), np.zeros(4)]
+)
+def test_arrays_of_no_picture_are_refused(predictor, given):
+    with pytest.raises(ValueError, match=r"an array of shape \(.*expected numbers \(height, width\)"):
+        predictor(given)
+
+
+def test_a_picture_that_is_cut_off_is_one_line(predictor, tmp_path):
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8)).save(tmp_path / "a.png")
+    content = (tmp_path / "a.png").read_bytes()
+    with pytest.raises(UserError, match="the picture cannot be read"):
+        predictor(Image.open(io.BytesIO(content[: len(content) // 2])))
 
 
 def test_a_folder_of_a_series_is_one_volume_whatever_lies_beside_it(predictor, tmp_path):

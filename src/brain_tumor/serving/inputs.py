@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from brain_tumor.data.catalog import IMAGE_SUFFIXES
 from brain_tumor.data.formats.decoding import holds_dicom, pictures, read_bytes, slice_in, slice_of
@@ -19,6 +20,9 @@ SUFFIXES = IMAGE_SUFFIXES | {".nii", ".nii.gz"}
 
 SAME_DIRECTION = 0.01
 """Largest difference between the directions of slices of one volume."""
+
+_SMALLEST = 1e-3  # millimetres between slices
+_MOST_MISSING = 2  # numbers for each slice that is there; where more are missing the distances are not regular
 
 Key = TypeVar("Key", Path, int)
 """What tells the files of a group apart: where they are, or their number among those that were sent together."""
@@ -144,15 +148,21 @@ def _named(groups: Sequence[Group[Path]]) -> list[Source]:
 
 
 def _numbers(group: Group[Key]) -> tuple[tuple[int, ...], float | None]:
-    """The numbers of the slices in their order, and their distance: with gaps where slices are missing."""
-    places = sorted(slice_.place for slice_, _ in group if slice_ and slice_.place is not None)
-    if len(group) == 1 or len(places) < len(group) or places[0] == places[-1]:
-        return tuple(range(len(group))), None
-    spacing = float(np.percentile(np.diff(places), 50, method="lower"))
-    numbers = np.rint((np.array(places) - places[0]) / spacing).astype(int) if spacing else np.zeros(1, int)
-    if len(np.unique(numbers)) < len(group):  # at no regular distances
-        return tuple(range(len(group))), (places[-1] - places[0]) / (len(group) - 1)
-    return tuple(numbers.tolist()), spacing
+    """The numbers of the slices in their order, and their distance in millimetres.
+
+    Where slices are missing from a series at regular distances, their numbers are.
+    """
+    counted = tuple(range(len(group)))
+    places: NDArray[np.float64] = np.sort([slice_.place for slice_, _ in group if slice_ and slice_.place is not None])
+    if len(group) == 1 or len(places) < len(group) or not np.isfinite(places).all() or places[0] == places[-1]:
+        return counted, None
+    steps, length = np.diff(places), float(places[-1] - places[0])
+    usual = np.percentile(steps, 50, method="lower")
+    ahead: NDArray[np.float64] = np.rint(steps / max(usual, _SMALLEST))
+    numbers: NDArray[np.float64] = ahead.cumsum()
+    if ahead.min() < 1 or numbers[-1] > _MOST_MISSING * len(group):
+        return counted, length / (len(group) - 1)
+    return (0, *numbers.astype(int).tolist()), length / float(numbers[-1])
 
 
 def _ordered(group: Group[Key]) -> tuple[Key, ...]:

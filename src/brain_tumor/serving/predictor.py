@@ -12,7 +12,7 @@ from PIL import Image
 from pydantic import BaseModel
 
 from brain_tumor.data.formats.decoding import is_picture, pictures
-from brain_tumor.data.formats.pixels import Picture, contrast, to_grey
+from brain_tumor.data.formats.pixels import Picture, Pixels, contrast, to_grey
 from brain_tumor.data.formats.raster import grey_of
 from brain_tumor.errors import UserError
 from brain_tumor.evaluation.conformal import prediction_sets
@@ -251,18 +251,10 @@ class Predictor:
 
 def _named_pictures(given: Input) -> tuple[str, Iterable[Picture]]:
     """A name for messages, and the pictures of a source."""
-    if isinstance(given, np.ndarray) and given.ndim == 3 and given.shape[2] in (3, 4):
-        if given.dtype != np.uint8:
-            raise ValueError(f"an array of shape {given.shape}: colours are read as uint8 alone")
-        given = Image.fromarray(given)
     if isinstance(given, Image.Image):
-        return "picture", [Picture(grey_of(given))]
+        return "picture", _of_picture(given)
     if isinstance(given, np.ndarray):
-        slices = given if given.ndim == 3 else given[None]
-        if slices.ndim != 3:
-            raise ValueError(f"an array of shape {given.shape}: expected (height, width) or (slices, height, width)")
-        greys = slices if slices.dtype == np.uint8 else to_grey(slices, *contrast(slices))
-        return "array", [Picture(grey, number if given.ndim == 3 else None) for number, grey in enumerate(greys)]
+        return "array", _of_array(given)
     if isinstance(given, bytes):
         return "bytes", pictures("bytes", given)
     path = Path(given)
@@ -270,6 +262,29 @@ def _named_pictures(given: Input) -> tuple[str, Iterable[Picture]]:
     if len(found) != 1:
         raise UserError(f"{path} holds {len(found)} pictures or volumes: name one of them")
     return found[0].name, found[0].pictures()
+
+
+def _of_array(values: NDArray[np.generic]) -> list[Picture]:
+    if values.ndim not in (2, 3) or values.dtype.kind not in "uif" or not values.size:
+        raise ValueError(
+            f"an array of shape {values.shape} and type {values.dtype}: expected numbers (height, width), (slices, "
+            "height, width), or colours (height, width, 3)"
+        )
+    if values.ndim == 3 and values.shape[2] in (3, 4):
+        if values.dtype != np.uint8:
+            raise ValueError(f"an array of shape {values.shape}: colours are read as uint8 alone")
+        return _of_picture(Image.fromarray(values))
+    greys: Pixels = np.asarray(values if values.dtype == np.uint8 else to_grey(values, *contrast(values)), np.uint8)
+    if values.ndim == 2 or values.shape[2] == 1:
+        return [Picture(greys.reshape(values.shape[:2]))]
+    return [Picture(grey, number) for number, grey in enumerate(greys)]
+
+
+def _of_picture(picture: Image.Image) -> list[Picture]:
+    try:
+        return [Picture(grey_of(picture))]
+    except OSError as error:  # of a file that Pillow has opened and now finds cut off
+        raise UserError(f"the picture cannot be read: {error}: open its file anew") from None
 
 
 def _extent(numbers: NDArray[np.int64], marked: NDArray[np.bool_], spacing: float | None) -> Extent | None:
