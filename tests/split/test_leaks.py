@@ -19,7 +19,7 @@ ROWS = [
     ("Training/glioma/3.jpg", "glioma", "Training", "excluded", TWO_LABELS, "e", "P2", "8"),
     ("Training/pituitary/4.jpg", "pituitary", "Training", "excluded", TWO_LABELS, "e", "P2", "9"),
     ("Training/pituitary/5.jpg", "pituitary", "Training", "excluded", WRONG_LABEL, "f", "P3", "10"),
-    ("Training/pituitary/6.jpg", "pituitary", "Training", "train", "", "g", "P1B", "11"),
+    ("Training/pituitary/6.jpg", "pituitary", "Training", "train", "", "g", "P1", "11"),
 ]
 
 

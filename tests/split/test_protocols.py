@@ -13,7 +13,6 @@ from brain_tumor.split.protocols import (
     TWO_LABELS,
     WRONG_LABEL,
     assign,
-    patient_of,
 )
 
 IMAGES = 60  # of each class in Training; a third of it in Testing
@@ -52,8 +51,8 @@ def pairs(catalog):
 
 @pytest.fixture
 def slices(catalog):
-    """Three images a patient; two scans of one patient differ by a letter; one file is in the wrong folder."""
-    patients = [f"MR{number // 3:03}{'A' if number % 3 == 2 else ''}" for number in range(len(catalog))]
+    """Three images a patient; one file is in the wrong folder."""
+    patients = [f"MR{number // 3:03}" for number in range(len(catalog))]
     table = pd.DataFrame(
         {"image": catalog["path"], "slice": catalog["path"], "patient": patients, "label": catalog["class"]}
     )
@@ -111,12 +110,10 @@ def test_the_five_folds_cover_every_image_once(catalog, pairs):
     assert np.allclose(shares, 0.2, atol=0.04)
 
 
-def test_patients_and_their_rescans_stay_together(catalog, pairs, slices):
+def test_patients_stay_together(catalog, pairs, slices):
     split = assign(catalog, pairs, slices, parameters(protocol="patient"), 1)
 
-    people = split.assign(person=split["patient"].map(patient_of))
-    assert people["person"].nunique() < people["patient"].nunique()
-    assert splits_of(people, "person").map(len).max() == 1
+    assert splits_of(split, "patient").map(len).max() == 1
 
 
 def test_patient_without_annotations_says_how_to_get_them(catalog, pairs):
@@ -205,11 +202,6 @@ def test_a_folder_of_validation_images_validates_and_shares_nothing_with_train(c
     groups = {name: set(split.loc[split["split"] == name, "group"]) for name in ("train", "validation", "test")}
     assert not groups["train"] & groups["validation"]
     assert protocol == "published" or not groups["validation"] & groups["test"]
-
-
-def test_patient_of_drops_a_suffix_letter_only():
-    names = {"MR017260": "MR017260", "MR017260B": "MR017260", "100360": "100360", "b": "b", "": ""}
-    assert {name: patient_of(name) for name in names} == names
 
 
 @pytest.fixture

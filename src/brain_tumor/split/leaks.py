@@ -19,7 +19,7 @@ from brain_tumor.data.catalog import (
 )
 from brain_tumor.duplicates.search import EQUAL, INDIRECT, KINDS
 from brain_tumor.files import list_of
-from brain_tumor.split.protocols import WRONG_LABEL, patient_of
+from brain_tumor.split.protocols import WRONG_LABEL
 
 LEAKED = "published test with a duplicate in train"
 """Row of `split_counts`."""
@@ -85,8 +85,7 @@ def split_details(split: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
     }
     known = split[split["patient"].ne("")]
     if len(known):
-        people = known["patient"].map(patient_of)
-        train, test = (set(people[known["split"] == name]) for name in (TRAIN, TEST))
+        train, test = (set(known.loc[known["split"] == name, "patient"]) for name in (TRAIN, TEST))
         details["patients"] = {"train": len(train), "test": len(test), "in_both": len(train & test)}
     return list_of(details)
 

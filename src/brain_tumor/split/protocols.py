@@ -12,7 +12,6 @@ of external data is held back, see `_external_images`.
 """
 
 import hashlib
-import re
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -121,11 +120,6 @@ def _later_channels(paths: pd.Series, slices: pd.DataFrame | None) -> pd.Series:
     return shown.iloc[digest_order(paths.tolist())].duplicated().reindex(paths.index)
 
 
-def patient_of(name: str) -> str:
-    """The person behind an identifier: a suffix letter marks what is probably another scan of one person."""
-    return re.sub(r"(?<=\d)[A-Za-z]$", "", name)
-
-
 def _published(split: pd.DataFrame, doubt: pd.Series, params: SplitParams, seed: int) -> None:  # noqa: ARG001
     _needs_published_folders(split, params)
     split.loc[split["folder"] == TESTING, "split"] = TEST
@@ -214,12 +208,10 @@ def joined_by_patient(split: pd.DataFrame) -> pd.Series:
     Args:
         split: columns `group` and `patient`, empty where none is known.
     """
-    people = split["patient"].map(patient_of)
-    unit = split["group"].copy()
+    unit, known = split["group"].copy(), split["patient"].ne("")
     while True:
         joined = unit.groupby(split["group"]).transform("min")
-        known = people.ne("")
-        joined[known] = joined[known].groupby(people[known]).transform("min")
+        joined[known] = joined[known].groupby(split.loc[known, "patient"]).transform("min")
         if joined.equals(unit):
             return unit
         unit = joined
