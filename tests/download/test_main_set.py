@@ -382,7 +382,7 @@ def test_bad_images_are_all_named_as_the_user_knows_them(project, own):
 def test_patients_beside_the_class_folders_are_known(project, own):
     (own / "Training").rename(own / "train")
     (own / "train" / "glioma").rename(own / "train" / "GBM")
-    (own / "patients.csv").write_text("patient,image\nB,train/GBM/0.JPG\nA,train/GBM/1.png\n")
+    (own / "Patients.csv").write_text("patient,image\nB,train/GBM/0.JPG\n A ,./train/GBM/1.png \n")
 
     project.download(dataset=str(own), classes={"GBM": "glioma"})
 
@@ -390,7 +390,7 @@ def test_patients_beside_the_class_folders_are_known(project, own):
     assert table["patient"].to_dict() == {"Training/glioma/1.png": "A", "Training/glioma/0.JPG": "B"}
     assert table["slice"].is_unique
     assert set(table["label"]) == {"glioma"}
-    assert not (project.raw / "patients.csv").exists()
+    assert not list(project.raw.glob("*.csv"))
 
 
 @pytest.mark.parametrize(
@@ -399,12 +399,25 @@ def test_patients_beside_the_class_folders_are_known(project, own):
         ("image,patient\nTraining/glioma/77.png,A\n", ", line 2: Training/glioma/77.png is no image of the set"),
         ("image;patient\nTraining/glioma/1.png;A\n", ": columns image;patient, expected image, patient"),
         ("image,patient\nTraining/glioma/1.png,\n", ", line 2: patient is empty"),
+        ("image,patient\n", " names no patient"),
+        (
+            "image,patient\nTraining/glioma/1.png,A\n./Training/glioma/1.png,B\n",
+            ", line 3: ./Training/glioma/1.png has another patient above",
+        ),
     ],
 )
 def test_patients_that_cannot_be_read_are_refused(project, own, text, reason):
     (own / "patients.csv").write_text(text)
 
     assert f"{own / 'patients.csv'}{reason}" in project.refusal(dataset=str(own))
+
+
+def test_patients_at_another_place_are_not_passed_over(project, own):
+    (own / "Training" / "patients.csv").write_text("image,patient\nglioma/1.png,A\n")
+
+    text = project.refusal(dataset=str(own))
+
+    assert f"{own}/Training/patients.csv is not beside the folders of images: put it into {own}" in text
 
 
 def test_a_misspelt_data_set_is_named(project):

@@ -51,7 +51,7 @@ def image_targets(tree: Tree, classes: Mapping[str, str] = {}) -> dict[str, str]
     others = sorted(
         str(path)
         for name, path in inside.items()
-        if name not in images and path.parts[0] not in (ANNOTATIONS_FOLDER, PATIENTS_FILE)
+        if name not in images and path.parts[0] != ANNOTATIONS_FOLDER and path.name.lower() != PATIENTS_FILE
     )
     if others:
         _logger.info("%s: %d files are no images and stay behind, the first is %s", tree.path, len(others), others[0])

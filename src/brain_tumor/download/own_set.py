@@ -90,22 +90,35 @@ def _check_images(tree: Tree, images: Mapping[str, str], folder: Path) -> None:
 
 def _write_patients(tree: Tree, root: PurePosixPath, images: Mapping[str, str], folder: Path) -> None:
     """Write what `PATIENTS_FILE` tells, where it is there, as annotations; each picture is a slice of its own."""
-    name, copied, target = str(root / PATIENTS_FILE), folder / PATIENTS_FILE, folder / ANNOTATIONS_FOLDER / SLICES_FILE
-    if name not in tree.names:
-        return
-    if target.is_file():
-        raise UserError(f"{tree.path} has both {PATIENTS_FILE} and {ANNOTATIONS_FOLDER}/{SLICES_FILE}: remove one")
-    copy_files(tree, {name: PATIENTS_FILE}, folder)
-    with named_as(copied, tree.path / name):
-        table = read_table(copied, ("image", "patient"))
-        places = [images.get(str(root / image)) for image in table["image"]]
-        if None in places:
-            row = places.index(None)
-            raise UserError(f"{copied}, line {row + 2}: {table['image'].iloc[row]} is no image of the set: mend it")
-    copied.unlink()
-    labels = [PurePosixPath(str(place)).parent.name for place in places]
-    slices = pd.DataFrame({"image": places, "slice": places, "patient": table["patient"], "label": labels})
-    write_csv(target, slices[list(SLICE_COLUMNS)].sort_values("image"))
+    copied, target = folder / PATIENTS_FILE, folder / ANNOTATIONS_FOLDER / SLICES_FILE
+    for name in (name for name in tree.names if PurePosixPath(name).name.lower() == PATIENTS_FILE):
+        if PurePosixPath(name).parent != root:
+            raise UserError(f"{tree.path / name} is not beside the folders of images: put it into {tree.path / root}")
+        if target.is_file():
+            raise UserError(f"{tree.path / name}: {ANNOTATIONS_FOLDER}/{SLICES_FILE} tells patients too: remove one")
+        copy_files(tree, {name: PATIENTS_FILE}, folder)
+        with named_as(copied, tree.path / name):
+            patients = _read_patients(copied, {str(PurePosixPath(path).relative_to(root)): path for path in images})
+        copied.unlink()
+        places = [images[path] for path in patients]
+        labels = [PurePosixPath(place).parent.name for place in places]
+        slices = pd.DataFrame(dict(zip(SLICE_COLUMNS, (places, places, patients.values(), labels), strict=True)))
+        write_csv(target, slices.sort_values("image"))
+
+
+def _read_patients(file: Path, images: Mapping[str, str]) -> dict[str, str]:
+    """The patient of each image that is named, by what `images` has for its path in the set."""
+    patients: dict[str, str] = {}
+    table = read_table(file, ("image", "patient"))
+    for line, (named, patient) in enumerate(table.itertuples(index=False), start=2):
+        image = images.get(str(PurePosixPath(named.strip())))
+        if image is None:
+            raise UserError(f"{file}, line {line}: {named} is no image of the set: name a path such as {min(images)}")
+        if patients.setdefault(image, patient.strip()) != patient.strip():
+            raise UserError(f"{file}, line {line}: {named} has another patient above: remove one line")
+    if not patients:
+        raise UserError(f"{file} names no patient: add a line an image, or remove it")
+    return patients
 
 
 def _write_masks(tree: Tree, images: Mapping[str, str], folder: Path) -> None:
