@@ -239,7 +239,7 @@ def test_a_bad_file_is_named_in_one_line(tmp_path, make, reason, name):
 def test_an_absurd_number_of_pixels_is_refused_before_it_is_decoded(tmp_path, side, monkeypatch):
     path = tmp_path / "huge.png"
     Image.new("1", (side, side)).save(path)
-    monkeypatch.setattr(raster, "_grey", lambda *_: pytest.fail("decoded"))
+    monkeypatch.setattr(raster, "grey_of", lambda *_: pytest.fail("decoded"))
 
     with pytest.raises(UserError, match="pixels") as caught:
         read_image(path, 32)
