@@ -58,12 +58,15 @@ def prediction_sets(probabilities: ArrayLike, thresholds: ArrayLike) -> NDArray[
         thresholds: (classes,), as `class_thresholds` gives them.
 
     Returns:
-        (images, classes). The most probable class is always in the set: an answer that its own set leaves out, or a
-        set of nothing, would say nothing, and the promise stays.
+        (images, classes): those that the thresholds let in, and always the most probable. Where that is not let in, the
+        image is one of the least sure of its class, and the second joins it. So no set is empty or without the answer,
+        and the promise stays, because sets only grow.
     """
     values = np.asarray(probabilities, np.float64)
     sets: NDArray[np.bool_] = 1 - values <= np.asarray(thresholds, np.float64)
-    sets[np.arange(len(values)), values.argmax(axis=1)] = True
+    rows, (first, second) = np.arange(len(values)), np.argsort(-values, axis=1, kind="stable")[:, :2].T
+    sets[rows, second] |= ~sets[rows, first]
+    sets[rows, first] = True
     return sets
 
 
