@@ -106,6 +106,11 @@ def test_work_that_is_done_is_not_interrupted(number):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("stderr", ["closed", "a pipe that nobody reads"])
 def test_a_stage_needs_nobody_to_read_what_it_says(number, stderr):
+    def start():
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # which a shell ignores for what it starts in the background
+        if stderr == "closed":
+            os.close(2)
+
     reading, writing = os.pipe()
     os.close(reading)
     process = subprocess.Popen(
@@ -113,7 +118,7 @@ def test_a_stage_needs_nobody_to_read_what_it_says(number, stderr):
         stdout=subprocess.PIPE,
         stderr=writing,
         text=True,
-        preexec_fn=(lambda: os.close(2)) if stderr == "closed" else None,
+        preexec_fn=start,
     )
     os.close(writing)
     assert process.stdout.readline() == "ready\n"
