@@ -1,6 +1,7 @@
 """`brain-tumor export`: a trained model as ONNX, which needs no torch to run."""
 
 import argparse
+import copy
 import logging
 import warnings
 from collections.abc import Iterator
@@ -110,11 +111,12 @@ class ExportGraph(nn.Module):
         super().__init__()
         self.classifier = classifier
         if isinstance(classifier.head, ClassMapHead):
-            weight, constants = folded_cells(classifier.neck, classifier.head)
+            cells = nn.Sequential(classifier.neck, classifier.head.linear)
+            weight, constants = folded(cells, classifier.backbone.channels)
             self.register_buffer("constants", constants[:, None, None])
             self.head: ClassMapHead | None = classifier.head
         elif classifier.description.head == "pooled":
-            weight, bias = folded_head(classifier)
+            weight, bias = folded(classifier.head, classifier.backbone.channels)
             self.register_buffer("bias", bias)
             self.head = None
         else:
@@ -164,26 +166,13 @@ def spread(activations: Tensor) -> Tensor:
     return activations.std(dim=(2, 3), correction=0)
 
 
-def folded_head(classifier: Classifier) -> tuple[Tensor, Tensor]:
-    """Weights (classes, channels) and bias (classes,) of the linear map that the head is in evaluation mode."""
-    normalisation = next(module for module in classifier.head.modules() if isinstance(module, nn.BatchNorm1d))
-    linear = next(module for module in classifier.head.modules() if isinstance(module, nn.Linear))
-    mean, variance = normalisation.running_mean, normalisation.running_var
-    if mean is None or variance is None:
-        raise ValueError("batch normalisation without running statistics cannot be folded")
-    scale = normalisation.weight / torch.sqrt(variance + normalisation.eps)
-    weight = linear.weight * scale
-    bias = linear.bias + linear.weight @ (normalisation.bias - mean * scale)
-    return weight.detach(), bias.detach()
-
-
-def folded_cells(neck: nn.Module, head: ClassMapHead) -> tuple[Tensor, Tensor]:
-    """Weights (classes, channels) and constants (classes,) of the linear map to cell logits, in evaluation mode."""
-    channels = head.linear.in_channels
+def folded(head: nn.Sequential, channels: int) -> tuple[Tensor, Tensor]:
+    """Weights (classes, channels) and constants (classes,) of what is affine in the channels of a cell."""
+    exact = copy.deepcopy(head).double()  # the weights are differences from the constants
     with torch.no_grad():
-        constants = head.linear(neck(torch.zeros(1, channels, 1, 1)))[0, :, 0, 0]
-        units = head.linear(neck(torch.eye(channels)[:, :, None, None]))[:, :, 0, 0]  # (channels, classes)
-    return (units - constants).T.contiguous(), constants
+        constants = exact(torch.zeros(1, channels, 1, 1, dtype=torch.float64)).flatten()
+        units = exact(torch.eye(channels, dtype=torch.float64)[:, :, None, None]).flatten(1)  # (channels, classes)
+    return (units - constants).T.float().contiguous(), constants.float()
 
 
 def to_onnx(classifier: Classifier, detector: OodDetector) -> onnx.ModelProto:
