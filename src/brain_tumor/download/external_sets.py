@@ -19,16 +19,14 @@ from brain_tumor.data.annotations import (
     read_table,
 )
 from brain_tumor.data.catalog import ANNOTATIONS_FOLDER, EXTERNAL_FOLDER, HEALTHY, IMAGE_SUFFIXES, TUMOUR
-from brain_tumor.data.images import read_images
 from brain_tumor.download.archives import Tree, copy_files, existing, named_as, open_tree
 from brain_tumor.download.kaggle import download
 from brain_tumor.download.lgg import Picture, read_lgg
+from brain_tumor.download.own_set import check_images
 from brain_tumor.errors import UserError
 from brain_tumor.files import write_csv
 
 log = logging.getLogger(__name__)
-
-_CHECK_SIZE = 32  # pixels a side when an image is read only to see that it can be
 
 
 @dataclass(frozen=True)
@@ -96,7 +94,7 @@ def _copy(tree: Tree, name: str, folder: Path) -> list[str]:
     """Copy the images of a set and read each once; their paths below `folder`."""
     targets = _targets(tree, name)
     copy_files(tree, targets, folder)
-    read_images([folder / path for path in targets.values()], _CHECK_SIZE)
+    check_images(tree, targets, folder)
     return list(targets.values())
 
 

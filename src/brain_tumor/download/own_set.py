@@ -53,7 +53,7 @@ def fetch_own_set(folder: Path, source: Path, classes: Mapping[str, str]) -> Non
         copy_files(tree, images, folder, progress(f"copy {source.name}"))
         with named_as(folder, source):
             read_catalog(folder)
-        _check_images(tree, images, folder)
+        check_images(tree, images, folder)
         copy_files(tree, annotation_targets(tree, classes), folder)
         _write_patients(tree, root_of(tree, classes), images, folder)
         _write_masks(tree, images, folder)
@@ -70,8 +70,12 @@ def check_annotations(folder: Path, source: Path) -> None:
             raise UserError(f"{folder}: annotations of {len(unknown):,} images that are not there: {unknown[0]}")
 
 
-def _check_images(tree: Tree, images: Mapping[str, str], folder: Path) -> None:
-    """Raises: UserError that names the images that cannot be read, as the user knows them."""
+def check_images(tree: Tree, images: Mapping[str, str], folder: Path) -> None:
+    """Read each image once, `images` by name with its path below `folder`.
+
+    Raises:
+        UserError: some cannot be read; they are named as the user knows them.
+    """
 
     def problem(name: str) -> str:
         try:

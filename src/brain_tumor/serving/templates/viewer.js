@@ -74,7 +74,8 @@ function look(answer, title, heading) {
 function verdict(answer) {
   if (!answer.in_distribution) return [make("p", { className: "class unlike" }, "Not like the training images"),
     make("p", {}, `The model cannot tell anything about it: ${answer.reason}.`)];
-  const lines = [answer.prediction_set && `Cannot be ruled out at 95 %: ${answer.prediction_set.join(", ")}`, answer.extent && extentOf(answer.extent)];
+  const lines = [answer.prediction_set && `Cannot be ruled out at 95 %: ${answer.prediction_set.join(", ")}`,
+    answer.extent && extentOf(answer.extent)];
   return [make("p", { className: "class" }, `${answer.label}, ${percent(answer.probability)}`),
     ...lines.filter(Boolean).map(line => make("p", {}, line)), probabilities(answer)];
 }
